@@ -1,0 +1,3 @@
+//! The pod lifecycle event generator: what the runtime holds, and what changed.
+
+pub mod seam;
