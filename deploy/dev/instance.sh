@@ -55,3 +55,8 @@ instance_pid() {
 need_root() {
     [ "$(id -u)" = 0 ] || die "needs root: it starts containers and network namespaces"
 }
+
+# How instances of this checkout's tests begin, so that two checkouts do not disturb each other.
+test_prefix() {
+    echo "test-$(cd "$DEV_DIR" && pwd | sha256sum | cut -c1-6)-"
+}
