@@ -30,7 +30,8 @@ instance() {
     INSTANCE_CONFIG=$INSTANCE_ROOT/config.toml
     INSTANCE_CNI=$INSTANCE_ROOT/cni
     INSTANCE_VERSION=$(cat "$INSTANCE_ROOT/version" 2>/dev/null || true)
-    INSTANCE_NUMBER=$(cat "$INSTANCE_ROOT/number" 2>/dev/null || true)
+    # The link .subnets/N -> NAME is the claim of 10.201.N.0/24, see `containerd start`.
+    INSTANCE_NUMBER=$(find "$DEV_ROOT/.subnets" -lname "$1" -printf '%f\n' 2>/dev/null | head -n 1)
     INSTANCE_BRIDGE=pnc$INSTANCE_NUMBER
     INSTANCE_SUBNET=10.201.$INSTANCE_NUMBER.0/24
 }
