@@ -1,1 +1,7 @@
-//! Placeholder
+//! The agent: everything that knows Kubernetes.
+
+pub mod clock;
+pub mod disk;
+pub mod journal;
+pub mod source;
+pub mod view;

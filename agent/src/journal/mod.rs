@@ -1,0 +1,3 @@
+//! History and intent that outlive the process (DESIGN 9): never a second truth.
+
+pub mod history;

@@ -1,0 +1,3 @@
+//! Desired pods: what the sources want, as one watch value.
+
+pub mod desired;
