@@ -125,6 +125,9 @@ pub struct PodHistory {
     pub started: Option<Stamp>,
     /// Highest sandbox attempt that was ever sent to the runtime.
     pub sandbox_attempt: Option<u32>,
+    /// Highest sandbox attempt that the runtime ever listed: this number is used up.
+    #[serde(default)]
+    pub sandbox_seen: Option<u32>,
     /// By container name.
     pub containers: BTreeMap<String, ContainerHistory>,
     /// Set once termination began.
@@ -155,6 +158,8 @@ pub enum What {
     },
     /// A sandbox of this attempt is about to be asked for.
     SandboxAttempt(u32),
+    /// The runtime listed a sandbox of this attempt.
+    SandboxSeen(u32),
     /// An instance is about to be asked for.
     ContainerAttempt {
         /// Container name.
@@ -217,6 +222,9 @@ impl PodHistory {
             }
             What::SandboxAttempt(attempt) => {
                 self.sandbox_attempt = self.sandbox_attempt.max(Some(*attempt));
+            }
+            What::SandboxSeen(attempt) => {
+                self.sandbox_seen = self.sandbox_seen.max(Some(*attempt));
             }
             What::ContainerAttempt { name, attempt, image } => {
                 let container = self.container(name);
