@@ -1,8 +1,12 @@
 //! The file seam: every write of the agent's own goes through [`Disk`], so that a test can stop the process
 //! or fail the call at any one of them.
 
+mod memory;
+
 use std::io;
 use std::path::{Path, PathBuf};
+
+pub use memory::{Failing, MemoryDisk};
 
 /// The file operations that the agent performs, all blocking: callers go through a blocking thread.
 pub trait Disk: Send + Sync + 'static {
