@@ -203,7 +203,7 @@ fn exit_of(histories: &Histories, pod: usize) -> Option<u32> {
 /// One run that appends, forgets and compacts; returns what was acknowledged before the disk died.
 async fn run_until_the_disk_dies(disk: &Arc<MemoryDisk>) -> Vec<Entry> {
     let running = Running::start(disk);
-    let words = "x".repeat(300_000);
+    let words = "x".repeat(150_000);
     let mut acknowledged = Vec::new();
     for number in 0..8 {
         let entries = vec![attempt(number as usize % 3, number), exited(number as usize % 3, number, &words)];
