@@ -47,6 +47,8 @@ pub enum Step {
     StartCreated {
         /// Container name.
         name: String,
+        /// Its attempt.
+        attempt: u32,
         /// Which.
         id: ContainerId,
     },
@@ -141,7 +143,7 @@ impl fmt::Display for Step {
             Self::StartContainer { name, attempt, .. } => {
                 write!(out, "start container {name} (attempt {attempt})")
             }
-            Self::StartCreated { name, id } => {
+            Self::StartCreated { name, id, .. } => {
                 write!(out, "start created container {name} {}", short(id.as_str()))
             }
             Self::StopContainer { name, grace, .. } => {

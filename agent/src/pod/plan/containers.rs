@@ -8,7 +8,7 @@ use pinnace_cri::id::ContainerId;
 use pinnace_pleg::snapshot::ContainerSeen;
 
 use crate::clock::Stamp;
-use crate::journal::history::{Backoff, ContainerHistory};
+use crate::journal::history::ContainerHistory;
 use crate::pod::backoff::{self, Restart};
 use crate::pod::plan::Input;
 use crate::source::desired::DesiredPod;
@@ -22,13 +22,13 @@ pub enum Verdict {
     Start {
         /// Its attempt.
         attempt: u32,
-        /// Delay to remember when it is a restart.
-        backoff: Option<Backoff>,
     },
     /// An instance was created and not started.
     StartCreated {
         /// Which.
         id: ContainerId,
+        /// Its attempt.
+        attempt: u32,
     },
     /// It ended and may start again later.
     BackOff {
@@ -127,7 +127,7 @@ fn of_instance(
             Verdict::Stop { id: record.id.clone(), why: "definition changed, will be restarted" }
         }
         ContainerState::Running => Verdict::Keep,
-        ContainerState::Created => Verdict::StartCreated { id: record.id.clone() },
+        ContainerState::Created => Verdict::StartCreated { id: record.id.clone(), attempt: record.attempt },
         ContainerState::Unknown => {
             Verdict::Stop { id: record.id.clone(), why: "is in an unknown state, try killing it before restart" }
         }
@@ -148,18 +148,18 @@ fn known_end(history: Option<&ContainerHistory>, attempt: u32) -> Option<(i32, S
 
 /// No instance is listed: it was never made, or is in doubt, or was removed after its end.
 fn of_memory(input: &Input<'_>, history: Option<&ContainerHistory>, policy: Policy) -> Verdict {
-    let Some(history) = history else { return Verdict::Start { attempt: 0, backoff: None } };
+    let Some(history) = history else { return Verdict::Start { attempt: 0 } };
     let asked = history.attempt.unwrap_or(0);
     match known_end(Some(history), 0) {
         Some((code, ended)) => {
             let used = history.last_exit.as_ref().map_or(0, |exit| exit.attempt);
             if asked > used {
-                return Verdict::Start { attempt: asked, backoff: None };
+                return Verdict::Start { attempt: asked };
             }
             after_end(input, Some(history), policy, used, code, &ended)
         }
         // Asked for and never seen: the same attempt again, since it was not used up.
-        None => Verdict::Start { attempt: asked, backoff: None },
+        None => Verdict::Start { attempt: asked },
     }
 }
 
@@ -178,11 +178,11 @@ fn after_end(
     let next = asked.max(attempt.saturating_add(1));
     // The restart was decided and asked for already; its delay is behind it.
     if asked > attempt {
-        return Verdict::Start { attempt: next, backoff: None };
+        return Verdict::Start { attempt: next };
     }
     let known = history.and_then(|history| history.backoff.as_ref());
     match backoff::decide(known, ended, input.backoff_cap, input.now) {
-        Restart::Now(backoff) => Verdict::Start { attempt: next, backoff: Some(backoff) },
+        Restart::Now(_) => Verdict::Start { attempt: next },
         Restart::After { left, delay } => Verdict::BackOff { left, delay },
     }
 }

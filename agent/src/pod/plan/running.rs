@@ -219,7 +219,7 @@ fn strangers<'a>(
 
 fn wanted_attempt(verdict: &Verdict) -> Option<u32> {
     match verdict {
-        Verdict::Start { attempt, .. } => Some(*attempt),
+        Verdict::Start { attempt } => Some(*attempt),
         _ => None,
     }
 }
@@ -249,10 +249,10 @@ fn start_next(input: &Input<'_>, sandbox: &SandboxSeen, verdicts: &[(&Spec, Verd
     }
     for (spec, verdict) in verdicts {
         let step = match verdict {
-            Verdict::StartCreated { id } => {
-                Step::StartCreated { name: spec.name.clone(), id: id.clone() }
+            Verdict::StartCreated { id, attempt } => {
+                Step::StartCreated { name: spec.name.clone(), attempt: *attempt, id: id.clone() }
             }
-            Verdict::Start { attempt, .. } => match image_for(input, &spec.name, *attempt) {
+            Verdict::Start { attempt } => match image_for(input, &spec.name, *attempt) {
                 Some(image_ref) => Step::StartContainer {
                     name: spec.name.clone(),
                     attempt: *attempt,

@@ -1,0 +1,4 @@
+//! The runtime as the agent meets it: adapted for the relist loop, and watched for its own health.
+
+pub mod seam;
+pub mod watch;
