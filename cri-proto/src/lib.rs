@@ -1,6 +1,7 @@
 //! CRI v1 for Pinnace: wire types, a client, and the plain values that the rest of the workspace works on.
 
 pub mod call;
+pub mod client;
 pub mod container;
 pub mod error;
 #[cfg(feature = "fake")]
