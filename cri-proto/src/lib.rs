@@ -9,6 +9,7 @@ pub mod fake;
 pub mod id;
 pub mod image;
 pub mod labels;
+pub mod lister;
 mod redact;
 pub mod sandbox;
 pub mod wire;
