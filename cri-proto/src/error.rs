@@ -199,7 +199,10 @@ mod tests {
         }
         assert!(!broken().is_definite());
         assert!(!Error::deadline(Call::RunPodSandbox, Duration::from_secs(1)).is_definite());
-        assert!(!wire(Code::Unknown, "grpc-status header missing, mapped from HTTP status code 502").is_definite());
+        assert!(
+            !wire(Code::Unknown, "grpc-status header missing, mapped from HTTP status code 502")
+                .is_definite()
+        );
     }
 
     #[test]
@@ -225,7 +228,9 @@ mod tests {
     fn meanings_follow_codes() {
         assert!(Error::deadline(Call::Version, Duration::from_secs(10)).is_timeout());
         assert!(wire(Code::DeadlineExceeded, "").is_timeout());
-        assert!(wire(Code::OutOfRange, "").is_exhausted() && wire(Code::ResourceExhausted, "").is_exhausted());
+        assert!(
+            wire(Code::OutOfRange, "").is_exhausted() && wire(Code::ResourceExhausted, "").is_exhausted()
+        );
         assert!(wire(Code::NotFound, "").is_not_found());
         assert!(wire(Code::Unimplemented, "").is_unimplemented());
         assert!(wire(Code::AlreadyExists, "").is_already_exists());

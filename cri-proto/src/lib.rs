@@ -1,6 +1,7 @@
 //! CRI v1 for Pinnace: wire types, a client, and the plain values that the rest of the workspace works on.
 
 pub mod call;
+pub mod client;
 pub mod container;
 pub mod error;
 #[cfg(feature = "fake")]
@@ -8,6 +9,7 @@ pub mod fake;
 pub mod id;
 pub mod image;
 pub mod labels;
+pub mod lister;
 mod redact;
 pub mod sandbox;
 pub mod wire;

@@ -10,7 +10,8 @@ impl TryFrom<v1::Image> for Image {
 
     fn try_from(wire: v1::Image) -> Result<Self, InvalidRecord> {
         let user = wire.uid.map(|uid| uid.value);
-        let uid = user.map(|uid| u32::try_from(uid).map_err(|_| InvalidRecord::User { id: wire.id.clone(), uid }));
+        let uid =
+            user.map(|uid| u32::try_from(uid).map_err(|_| InvalidRecord::User { id: wire.id.clone(), uid }));
         Ok(Self {
             id: ImageId::new(&wire.id)?,
             repo_tags: wire.repo_tags,

@@ -108,6 +108,14 @@ impl Skipped {
         self.count = self.count.saturating_add(1);
     }
 
+    /// Adds what another list left out.
+    pub fn merge(&mut self, other: Skipped) {
+        if self.count == 0 {
+            self.first = other.first;
+        }
+        self.count = self.count.saturating_add(other.count);
+    }
+
     /// Whether every record was usable.
     #[must_use]
     pub fn is_empty(&self) -> bool {

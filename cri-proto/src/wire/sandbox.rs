@@ -108,7 +108,10 @@ mod tests {
     #[test]
     fn a_whole_record_becomes_a_sandbox() {
         let sandbox = Sandbox::try_from(wire()).unwrap();
-        assert_eq!((sandbox.id.as_str(), sandbox.pod_uid.as_str(), sandbox.attempt), ("sandbox1", "uid-1", 3));
+        assert_eq!(
+            (sandbox.id.as_str(), sandbox.pod_uid.as_str(), sandbox.attempt),
+            ("sandbox1", "uid-1", 3)
+        );
         assert_eq!((sandbox.state, sandbox.created_at), (SandboxState::Ready, 7));
     }
 
