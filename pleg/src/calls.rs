@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::draft::{Inspection, Status, Target};
 use crate::seam::{Listed, Listing, Runtime, Unanswered};
-use crate::slots::{MOST, MOST_INSPECTIONS, Slots};
+use crate::slots::{Kind, Slots};
 
 /// An answer, or why there is none.
 #[derive(Debug)]
@@ -47,14 +47,9 @@ impl<R: Runtime> Calls<R> {
         self.list_since.is_some()
     }
 
-    /// How many looks may start.
-    pub(crate) fn free_for_looks(&self, now: Instant) -> usize {
-        self.slots.free(MOST, now)
-    }
-
-    /// How many inspections may start.
-    pub(crate) fn free_for_inspections(&self, now: Instant) -> usize {
-        self.slots.free(MOST_INSPECTIONS, now)
+    /// How many calls of the kind may start.
+    pub(crate) fn free(&self, kind: Kind, now: Instant) -> usize {
+        self.slots.free(kind, now)
     }
 
     /// When a slow call frees its slot.
@@ -79,7 +74,7 @@ impl<R: Runtime> Calls<R> {
 
     /// Starts a look at one pod.
     pub(crate) fn look(&mut self, uid: PodUid, begin: u64, deadline: Duration, now: Instant) {
-        let (runtime, slot) = (Arc::clone(&self.runtime), Some(self.slots.start(now)));
+        let (runtime, slot) = (Arc::clone(&self.runtime), Some(self.slots.start(Kind::Look, now)));
         self.tasks.spawn(async move {
             let listed = bounded("list of one pod", deadline, runtime.list_pod(&uid)).await;
             Ended { begin, answer: Answer::Look(uid, listed), slot }
@@ -88,7 +83,7 @@ impl<R: Runtime> Calls<R> {
 
     /// Starts the inspection of one object.
     pub(crate) fn inspect(&mut self, what: Inspection, begin: u64, deadline: Duration, now: Instant) {
-        let (runtime, slot) = (Arc::clone(&self.runtime), Some(self.slots.start(now)));
+        let (runtime, slot) = (Arc::clone(&self.runtime), Some(self.slots.start(what.kind, now)));
         self.tasks.spawn(async move {
             let status = match &what.target {
                 Target::Sandbox(id) => {

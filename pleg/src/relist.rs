@@ -28,7 +28,7 @@ use crate::hint::HintReader;
 use crate::repeat::Repeats;
 use crate::seam::{Listed, Runtime, Unanswered};
 use crate::sequence::Sequence;
-use crate::slots::LENT_FOR;
+use crate::slots::{Kind, LENT_FOR};
 use crate::snapshot::Snapshot;
 use crate::trust::{PERIOD, STRETCHED, Trust};
 
@@ -261,7 +261,7 @@ impl<R: Runtime> Relist<R> {
     }
 
     fn start_looks(&mut self, now: Instant) {
-        let mut free = self.calls.free_for_looks(now);
+        let mut free = self.calls.free(Kind::Look, now);
         let looking = &self.looking;
         let idle = |uid: &PodUid| looking.get(uid).is_none_or(|since| later(*since, LENT_FOR) <= now);
         let ready: Vec<PodUid> = self.wanted.keys().filter(|uid| idle(uid)).cloned().collect();
@@ -277,7 +277,8 @@ impl<R: Runtime> Relist<R> {
     }
 
     fn start_inspections(&mut self, now: Instant) {
-        for inspection in self.drafts.start_wanted(now, self.calls.free_for_inspections(now)) {
+        let (fresh, retries) = (self.calls.free(Kind::Inspection, now), self.calls.free(Kind::Retry, now));
+        for inspection in self.drafts.start_wanted(now, fresh, retries) {
             self.calls.inspect(inspection, self.sequence.begin(), self.config.call_deadline, now);
         }
     }

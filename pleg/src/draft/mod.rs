@@ -22,6 +22,7 @@ use crate::diff::{Change, diff};
 use crate::health::Oddities;
 use crate::quarantine::Quarantine;
 use crate::seam::{Listed, Listing};
+use crate::slots::Kind;
 use crate::snapshot::{PodObserved, Snapshot};
 use pod::Draft;
 use shelf::{Outcome, Taken};
@@ -51,6 +52,7 @@ impl fmt::Display for Target {
 pub(crate) struct Inspection {
     pub(crate) uid: PodUid,
     pub(crate) target: Target,
+    pub(crate) kind: Kind,
 }
 
 /// The answer of a status call.
@@ -232,11 +234,16 @@ impl Drafts {
         self.touched.insert(uid.clone());
     }
 
-    /// The next status calls that may start at `now`, at most `limit`; they count as started.
-    pub(crate) fn start_wanted(&mut self, now: Instant, limit: usize) -> Vec<Inspection> {
+    /// The next status calls that may start at `now`, so many of pods in good standing and so many retries; they
+    /// count as started.
+    pub(crate) fn start_wanted(&mut self, now: Instant, fresh: usize, retries: usize) -> Vec<Inspection> {
         let drafts = self.unsettled.iter().filter_map(|uid| Some((uid, self.pods.get(uid)?)));
-        let wanted: Vec<_> = drafts.flat_map(|(uid, draft)| draft.wanted(uid, now)).take(limit).collect();
-        for Inspection { uid, target } in &wanted {
+        let (quarantined, good): (Vec<_>, Vec<_>) = drafts.partition(|(_, draft)| draft.quarantine.is_some());
+        let good = good.into_iter().flat_map(|(uid, draft)| draft.wanted(uid, now)).take(fresh);
+        let quarantined =
+            quarantined.into_iter().flat_map(|(uid, draft)| draft.wanted(uid, now)).take(retries);
+        let wanted: Vec<_> = good.chain(quarantined).collect();
+        for Inspection { uid, target, .. } in &wanted {
             let Some(draft) = self.pods.get_mut(uid) else { continue };
             match target {
                 Target::Sandbox(id) => {

@@ -14,6 +14,7 @@ use crate::diff::same;
 use crate::health::Oddities;
 use crate::object::{Held, Need, Object};
 use crate::quarantine::Quarantine;
+use crate::slots::Kind;
 use crate::snapshot::{ContainerSeen, PodObserved, SandboxSeen};
 
 /// The kubelet's label with the pod's name (pkg/kubelet/types/labels.go).
@@ -83,12 +84,13 @@ impl Draft {
 
     /// The status calls that may start at `now`: all, or one in a quarantined pod.
     pub(crate) fn wanted(&self, uid: &PodUid, now: Instant) -> Vec<Inspection> {
+        let kind = if self.quarantine.is_some() { Kind::Retry } else { Kind::Inspection };
         let sandboxes = self.sandboxes.values().filter(|held| held.wants_status());
         let containers = self.containers.values().filter(|held| held.wants_status());
         let wanted = sandboxes
             .map(|held| Target::Sandbox(held.record.id.clone()))
             .chain(containers.map(|held| Target::Container(held.record.id.clone())))
-            .map(|target| Inspection { uid: uid.clone(), target });
+            .map(|target| Inspection { uid: uid.clone(), target, kind });
         match &self.quarantine {
             None => wanted.collect(),
             Some(quarantine) if now < quarantine.next_retry || self.asks() => Vec::new(),
