@@ -86,12 +86,12 @@ impl<R: Runtime> Calls<R> {
         let (runtime, slot) = (Arc::clone(&self.runtime), Some(self.slots.start(what.kind, now)));
         self.tasks.spawn(async move {
             let status = match &what.target {
-                Target::Sandbox(id) => {
-                    bounded("status", deadline, runtime.sandbox_status(id)).await.map(Status::Sandbox)
-                }
-                Target::Container(id) => {
-                    bounded("status", deadline, runtime.container_status(id)).await.map(Status::Container)
-                }
+                Target::Sandbox(id) => bounded("status", deadline, runtime.sandbox_status(id))
+                    .await
+                    .map(|status| Status::Sandbox(status.map(Arc::new))),
+                Target::Container(id) => bounded("status", deadline, runtime.container_status(id))
+                    .await
+                    .map(|status| Status::Container(status.map(Arc::new))),
             };
             Ended { begin, answer: Answer::Status(what, status), slot }
         });

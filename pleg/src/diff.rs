@@ -183,3 +183,130 @@ fn sandboxes(old: Option<&PodObserved>, new: Option<&PodObserved>, changes: &mut
 fn by_id<T, Id: Ord>(seen: Option<&Vec<T>>, id: impl Fn(&T) -> Id) -> BTreeMap<Id, &T> {
     seen.into_iter().flatten().map(|one| (id(one), one)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::fake::{container, container_status, sandbox, uid};
+
+    type States = (BTreeMap<ContainerId, ContainerState>, BTreeMap<SandboxId, SandboxState>);
+
+    fn states(pod: Option<&PodObserved>) -> States {
+        let containers = pod.into_iter().flat_map(|pod| &pod.containers);
+        let sandboxes = pod.into_iter().flat_map(|pod| &pod.sandboxes);
+        (
+            containers.map(|seen| (seen.record.id.clone(), seen.record.state)).collect(),
+            sandboxes.map(|seen| (seen.record.id.clone(), seen.record.state)).collect(),
+        )
+    }
+
+    fn apply((mut containers, mut sandboxes): States, changes: &[Change]) -> States {
+        for change in changes.iter().cloned() {
+            match change {
+                Change::ContainerCreated { id, .. } => drop(containers.insert(id, ContainerState::Created)),
+                Change::ContainerStarted { id, .. } => drop(containers.insert(id, ContainerState::Running)),
+                Change::ContainerDied { id, .. } => drop(containers.insert(id, ContainerState::Exited)),
+                Change::ContainerLost { id, .. } => drop(containers.insert(id, ContainerState::Unknown)),
+                Change::ContainerRemoved { id, .. } => drop(containers.remove(&id)),
+                Change::SandboxReady { id, .. } => drop(sandboxes.insert(id, SandboxState::Ready)),
+                Change::SandboxNotReady { id, .. } => drop(sandboxes.insert(id, SandboxState::NotReady)),
+                Change::SandboxRemoved { id, .. } => drop(sandboxes.remove(&id)),
+                Change::PodUpdated => {}
+                Change::PodRemoved => assert!(containers.is_empty() && sandboxes.is_empty()),
+            }
+        }
+        (containers, sandboxes)
+    }
+
+    fn pod(sandboxes: &[Option<SandboxState>], containers: &[Option<ContainerState>]) -> Option<PodObserved> {
+        let sandboxes: Vec<_> = (0u32..)
+            .zip(sandboxes)
+            .filter_map(|(attempt, state)| {
+                Some(SandboxSeen { record: sandbox("a", attempt, (*state)?), status: None })
+            })
+            .collect();
+        let containers: Vec<_> = (0u32..)
+            .zip(containers)
+            .filter_map(|(attempt, state)| {
+                let record = container("a", "c", attempt, (*state)?);
+                let status = Some(Arc::new(container_status(&record, 7)));
+                Some(ContainerSeen { record, status })
+            })
+            .collect();
+        let some = !sandboxes.is_empty() || !containers.is_empty();
+        let (name, namespace) = ("a".to_owned(), "default".to_owned());
+        some.then(|| PodObserved {
+            uid: uid("a"),
+            name,
+            namespace,
+            began: 1,
+            sandboxes,
+            containers,
+            quarantine: None,
+        })
+    }
+
+    fn any_pod() -> impl Strategy<Value = Option<PodObserved>> {
+        let sandbox = prop::option::of(prop_oneof![Just(SandboxState::Ready), Just(SandboxState::NotReady)]);
+        let container = prop::option::of(prop_oneof![
+            Just(ContainerState::Created),
+            Just(ContainerState::Running),
+            Just(ContainerState::Exited),
+            Just(ContainerState::Unknown),
+        ]);
+        (prop::collection::vec(sandbox, 0..3), prop::collection::vec(container, 0..5))
+            .prop_map(|(sandboxes, containers)| pod(&sandboxes, &containers))
+    }
+
+    #[test]
+    fn an_exit_carries_its_code_and_a_vanished_run_has_none() {
+        let running = pod(&[], &[Some(ContainerState::Running)]);
+        let exited = pod(&[], &[Some(ContainerState::Exited)]);
+        let died = diff(running.as_ref(), exited.as_ref());
+        assert!(matches!(&died[..], [Change::ContainerDied { exit_code: Some(7), .. }]), "{died:?}");
+        let gone = diff(running.as_ref(), None);
+        assert!(
+            matches!(
+                &gone[..],
+                [
+                    Change::ContainerDied { exit_code: None, .. },
+                    Change::ContainerRemoved { was: ContainerState::Running, .. },
+                    Change::PodRemoved
+                ]
+            ),
+            "{gone:?}"
+        );
+    }
+
+    #[test]
+    fn when_it_was_seen_is_no_difference() {
+        let old = pod(&[Some(SandboxState::Ready)], &[]).unwrap();
+        let new = PodObserved { began: 9, ..old.clone() };
+        assert_eq!(diff(Some(&old), Some(&new)), []);
+        let new = PodObserved { name: "b".to_owned(), ..old.clone() };
+        assert_eq!(diff(Some(&old), Some(&new)), [Change::PodUpdated]);
+    }
+
+    proptest! {
+        #[test]
+        fn diff_then_apply_gives_the_new_states(old in any_pod(), new in any_pod()) {
+            let changes = diff(old.as_ref(), new.as_ref());
+            prop_assert_eq!(apply(states(old.as_ref()), &changes), states(new.as_ref()));
+        }
+
+        #[test]
+        fn nothing_happened_between_equals(pod in any_pod()) {
+            prop_assert_eq!(diff(pod.as_ref(), pod.as_ref()), vec![]);
+        }
+
+        #[test]
+        fn something_happened_between_different_ones(old in any_pod(), new in any_pod()) {
+            let differs = states(old.as_ref()) != states(new.as_ref());
+            prop_assert_eq!(!diff(old.as_ref(), new.as_ref()).is_empty(), differs);
+        }
+    }
+}

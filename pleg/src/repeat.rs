@@ -88,7 +88,7 @@ mod tests {
             let Some(due) = repeats.next() else { break };
             waits.push((due - now).as_millis());
             now = due;
-            assert_eq!(repeats.take_due(now), [uid.clone()]);
+            assert_eq!(repeats.take_due(now), std::slice::from_ref(&uid));
         }
         assert_eq!(waits, [10, 20, 40, 80]);
     }

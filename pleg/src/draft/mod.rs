@@ -58,8 +58,8 @@ pub(crate) struct Inspection {
 /// The answer of a status call.
 #[derive(Debug, Clone)]
 pub(crate) enum Status {
-    Sandbox(Option<SandboxStatus>),
-    Container(Option<ContainerStatus>),
+    Sandbox(Option<Arc<SandboxStatus>>),
+    Container(Option<Arc<ContainerStatus>>),
 }
 
 /// What a complete list said.

@@ -132,7 +132,7 @@ fn take_absence<O: Object>(held: &mut Held<O>, begin: u64, taken: &mut Taken) ->
 pub(crate) fn take_status<O: Object>(
     shelf: &mut Shelf<O>,
     id: &O::Id,
-    answer: Option<O::Status>,
+    answer: Option<Arc<O::Status>>,
     begin: u64,
     covered: u64,
     odd: &mut Oddities,
@@ -159,7 +159,7 @@ pub(crate) fn take_status<O: Object>(
         odd.missed_by_list = odd.missed_by_list.saturating_add(1);
     }
     held.seen = held.seen.max(begin);
-    held.status = Some(Arc::new(status));
+    held.status = Some(status);
     held.need = Need::Nothing;
     Outcome::Done
 }

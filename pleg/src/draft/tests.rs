@@ -34,9 +34,11 @@ impl Truth {
     fn status(&self, target: &Target) -> Status {
         match target {
             Target::Sandbox(_) => {
-                Status::Sandbox(self.listing().sandboxes.first().map(|one| sandbox_status(one)))
+                Status::Sandbox(self.listing().sandboxes.first().map(|one| Arc::new(sandbox_status(one))))
             }
-            Target::Container(id) => Status::Container(self.0.get(id).map(|one| container_status(one, 5))),
+            Target::Container(id) => {
+                Status::Container(self.0.get(id).map(|one| Arc::new(container_status(one, 5))))
+            }
         }
     }
 }
@@ -49,6 +51,8 @@ enum Step {
     Sandbox(u8),
     BeginList,
     BeginLook,
+    /// A list that leaves out one container, or everything.
+    BeginPartial(usize),
     StartInspections,
     /// The answer at this place of those under way arrives.
     Arrive(usize),
@@ -135,6 +139,18 @@ impl World {
             }
             Step::BeginList if self.flights.iter().any(|(_, flight)| matches!(flight, Flight::List(_))) => {}
             Step::BeginList => self.launch(Flight::List(self.truth.listing())),
+            Step::BeginPartial(_)
+                if self.flights.iter().any(|(_, flight)| matches!(flight, Flight::List(_))) => {}
+            Step::BeginPartial(place) => {
+                let mut listing = self.truth.listing();
+                let left_out = place % listing.containers.len().saturating_add(1);
+                if left_out < listing.containers.len() {
+                    listing.containers.remove(left_out);
+                } else {
+                    listing = Listing::default();
+                }
+                self.launch(Flight::List(listing));
+            }
             Step::BeginLook => self.launch(Flight::Look(self.truth.listing())),
             Step::StartInspections => {
                 for wanted in self.drafts.start_wanted(self.now, 3, 1) {
@@ -237,6 +253,23 @@ proptest! {
         prop_assert_eq!(sandboxes, expected);
         prop_assert!(world.snapshot.lagging.is_empty());
         prop_assert!(world.snapshot.pods.values().all(|pod| pod.quarantine.is_none()));
+    }
+
+    #[test]
+    fn b57_what_exists_stays_shown_whatever_lists_leave_out(
+        steps in prop::collection::vec(prop_oneof![step(), any::<usize>().prop_map(Step::BeginPartial)], 0..80),
+    ) {
+        let mut world = World::new();
+        for step in steps.iter().filter(|step| !matches!(step, Step::Fail(_))) {
+            let shown = world.shown();
+            world.play(step);
+            let now = world.shown();
+            for id in shown.keys().filter(|id| world.truth.0.contains_key(*id)) {
+                prop_assert!(now.contains_key(id), "{id} vanished at {step:?}");
+            }
+        }
+        world.settle();
+        prop_assert_eq!(world.shown().len(), world.truth.0.len());
     }
 
     #[test]
