@@ -2,6 +2,9 @@
 
 pub mod clock;
 pub mod disk;
+pub mod excerpt;
 pub mod journal;
+pub mod lock;
 pub mod source;
+pub mod supervise;
 pub mod view;
