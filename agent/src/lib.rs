@@ -3,5 +3,6 @@
 pub mod clock;
 pub mod disk;
 pub mod journal;
+pub mod quantity;
 pub mod source;
 pub mod view;
