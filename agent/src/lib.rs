@@ -5,6 +5,7 @@ pub mod disk;
 pub mod excerpt;
 pub mod journal;
 pub mod lock;
+pub mod quantity;
 pub mod source;
 pub mod supervise;
 pub mod view;
