@@ -1,6 +1,7 @@
 //! The agent: everything that knows Kubernetes.
 
 pub mod clock;
+pub mod config;
 pub mod disk;
 pub mod journal;
 pub mod source;
