@@ -1,0 +1,49 @@
+# The agent that `make run` starts: where its things lie, and how to start and stop it. Sourced.
+# shellcheck shell=sh disable=SC2034
+
+. "${DEV_DIR:?set DEV_DIR to deploy/dev before sourcing agent.sh}/instance.sh"
+instance run
+
+AGENT_ROOT=$INSTANCE_ROOT/kubelet
+AGENT_MANIFESTS=$INSTANCE_ROOT/manifests
+AGENT_POD_LOGS=$INSTANCE_ROOT/pod-logs
+AGENT_CONFIG=$INSTANCE_ROOT/config.yaml
+AGENT_BINARY=$INSTANCE_ROOT/pinnace
+AGENT_LOG=$INSTANCE_ROOT/pinnace.log
+AGENT_ADMIN=$INSTANCE_RUN/pinnace.sock
+AGENT_PIDFILE=$INSTANCE_RUN/pinnace.pid
+AGENT_HEALTHZ_PORT=10248
+
+# Prints the agent's pid and succeeds only while that process is ours.
+agent_pid() {
+    pid=$(cat "$AGENT_PIDFILE" 2>/dev/null) || return 1
+    grep -qzxsF -- "$AGENT_CONFIG" "/proc/$pid/cmdline" || return 1
+    echo "$pid"
+}
+
+agent_start() {
+    setsid "$AGENT_BINARY" run --config "$AGENT_CONFIG" --root-dir "$AGENT_ROOT" \
+        --pod-manifest-path "$AGENT_MANIFESTS" --container-runtime-endpoint "unix://$INSTANCE_SOCKET" \
+        --hostname-override "$(hostname | tr '[:upper:]' '[:lower:]')" --admin-socket "$AGENT_ADMIN" \
+        --healthz-port "$AGENT_HEALTHZ_PORT" </dev/null >>"$AGENT_LOG" 2>&1 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&- &
+    echo $! >"$AGENT_PIDFILE"
+}
+
+# SIGTERM, then ten seconds, then SIGKILL: pods survive both.
+agent_stop() {
+    pid=$(agent_pid) || return 0
+    kill -TERM "$pid"
+    deadline=$(($(date +%s) + 10))
+    while agent_pid >/dev/null; do
+        [ "$(date +%s)" -lt "$deadline" ] || kill -KILL "$pid" 2>/dev/null || true
+        sleep 0.05
+    done
+    rm -f "$AGENT_PIDFILE"
+    echo "stopped Pinnace (pid $pid)"
+}
+
+agent_failed() {
+    echo "Pinnace $1. The end of $AGENT_LOG:" >&2
+    tail -n 30 "$AGENT_LOG" >&2
+    exit 1
+}
