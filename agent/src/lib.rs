@@ -1,14 +1,20 @@
 //! The agent: everything that knows Kubernetes.
 
+pub mod chain;
 pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod disk;
+pub mod events;
 pub mod excerpt;
+pub mod image;
 pub mod journal;
 pub mod lock;
+pub mod pod;
 pub mod quantity;
+pub mod runtime;
 pub mod server;
 pub mod source;
 pub mod supervise;
+pub mod timeline;
 pub mod view;

@@ -53,7 +53,7 @@ fn milli(quantity: Option<Quantity>) -> i64 {
 }
 
 fn whole(quantity: Option<Quantity>) -> i64 {
-    quantity.and_then(|quantity| quantity.value()).unwrap_or(0).max(0)
+    quantity.map_or(0, |quantity| quantity.value()).max(0)
 }
 
 /// The pod's class.

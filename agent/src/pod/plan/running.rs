@@ -7,8 +7,8 @@ use k8s_openapi::api::core::v1::Container as Spec;
 use pinnace_cri::container::ContainerState;
 use pinnace_cri::id::ContainerId;
 use pinnace_cri::sandbox::{NetworkMode, SandboxState};
-use pinnace_gc::container::plan as prune;
-use pinnace_pleg::snapshot::{ContainerSeen, SandboxSeen};
+use pinnace_gc::container::plan::{self as collect, Candidate, MAX_PER_CONTAINER};
+use pinnace_pleg::snapshot::{ContainerSeen, PodObserved, SandboxSeen};
 
 use crate::journal::history::{Terminal, What};
 use crate::pod::go_duration::go_duration;
@@ -292,18 +292,10 @@ fn describe(spec: &Spec, verdict: &Verdict, plan: &mut Plan) {
 /// an instance is in the history before its removal is planned.
 fn give_back(input: &Input<'_>, plan: &mut Plan) {
     let Some(seen) = input.seen else { return };
-    let instances: Vec<prune::Instance> = seen
-        .containers
-        .iter()
-        .map(|container| prune::Instance {
-            pod_uid: seen.uid.clone(),
-            name: container.record.name.clone(),
-            attempt: container.record.attempt,
-            id: container.record.id.clone(),
-            dead: container.record.state == ContainerState::Exited && recorded(input, container),
-        })
-        .collect();
-    let surplus: BTreeSet<ContainerId> = prune::surplus(&instances, 1).into_iter().collect();
+    let candidates: Vec<Candidate> = seen.containers.iter().map(|container| candidate(seen, container)).collect();
+    let unrecorded = seen.containers.iter().filter(|container| !recorded(input, container));
+    let keep: BTreeSet<ContainerId> = unrecorded.map(|container| container.record.id.clone()).collect();
+    let surplus = collect::plan(&candidates, &keep, MAX_PER_CONTAINER);
     for container in seen.containers.iter().filter(|container| surplus.contains(&container.record.id)) {
         let record = &container.record;
         let (name, id, attempt) = (record.name.clone(), record.id.clone(), record.attempt);
@@ -320,6 +312,17 @@ fn give_back(input: &Input<'_>, plan: &mut Plan) {
         if !plan.steps.contains(&step) {
             offer(input, plan, step);
         }
+    }
+}
+
+fn candidate(pod: &PodObserved, container: &ContainerSeen) -> Candidate {
+    let record = &container.record;
+    Candidate {
+        id: record.id.clone(),
+        pod_uid: pod.uid.clone(),
+        name: record.name.clone(),
+        attempt: record.attempt,
+        state: record.state,
     }
 }
 
