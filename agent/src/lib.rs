@@ -16,5 +16,6 @@ pub mod runtime;
 pub mod server;
 pub mod source;
 pub mod supervise;
+pub mod systemd;
 pub mod timeline;
 pub mod view;
