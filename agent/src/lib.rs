@@ -1,5 +1,7 @@
 //! The agent: everything that knows Kubernetes.
 
+pub mod app;
+pub mod board;
 pub mod chain;
 pub mod cli;
 pub mod clock;

@@ -196,4 +196,3 @@ fn fraction_of(fraction: &str, unit: u128) -> (u128, bool) {
     }
     (carry, inexact)
 }
-

@@ -83,7 +83,11 @@ fn upstream_facts() -> Option<Facts> {
 fn upstream_dir() -> Result<PathBuf, String> {
     if let Some(dir) = std::env::var_os("PINNACE_CRI_API_DIR") {
         let dir = PathBuf::from(dir);
-        return if dir.is_dir() { Ok(dir) } else { Err(format!("PINNACE_CRI_API_DIR: {} is no directory", dir.display())) };
+        return if dir.is_dir() {
+            Ok(dir)
+        } else {
+            Err(format!("PINNACE_CRI_API_DIR: {} is no directory", dir.display()))
+        };
     }
     let hint = format!("{UPSTREAM} is needed: run `go mod download` in deploy/dev/tools");
     let answer = Command::new("go").args(["env", "GOMODCACHE"]).output();
@@ -95,7 +99,10 @@ fn upstream_dir() -> Result<PathBuf, String> {
 
 fn facts_of(dir: &Path) -> Facts {
     let compiled = protox::compile([dir.join("api.proto")], [dir]);
-    facts(&DescriptorPool::from_file_descriptor_set(compiled.expect("the proto file compiles")).expect("it links"))
+    facts(
+        &DescriptorPool::from_file_descriptor_set(compiled.expect("the proto file compiles"))
+            .expect("it links"),
+    )
 }
 
 fn facts_of_text(text: &str) -> Facts {

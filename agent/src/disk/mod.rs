@@ -13,13 +13,15 @@ pub use memory::{Failing, MemoryDisk};
 pub use real::RealDisk;
 
 /// The file operations that the agent performs, all blocking: callers go through a blocking thread.
-pub trait Disk: Send + Sync + 'static {
+pub trait Disk: std::fmt::Debug + Send + Sync + 'static {
     /// Makes a directory and its parents with mode 0750; one that exists is success.
     fn create_dir_all(&self, path: &Path) -> io::Result<()>;
     /// Reads a whole file of at most `limit` bytes; a longer one is an error.
     fn read(&self, path: &Path, limit: u64) -> io::Result<Vec<u8>>;
     /// Appends to a file with mode 0640, made if absent; `sync` also forces the data to the device.
     fn append(&self, path: &Path, bytes: &[u8], sync: bool) -> io::Result<()>;
+    /// Makes an empty file that every user may read and write (mode 0666); one that exists keeps its content.
+    fn create_public(&self, path: &Path) -> io::Result<()>;
     /// Replaces a file whole: temporary file, sync, rename, sync of the directory.
     fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()>;
     /// Cuts a file to `length` bytes.

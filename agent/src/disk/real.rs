@@ -15,6 +15,8 @@ use super::{Disk, tree};
 
 /// Mode of the agent's own directories.
 const DIRECTORY_MODE: u32 = 0o750;
+/// Mode of a file that a container writes, whatever its user.
+const PUBLIC_MODE: u32 = 0o666;
 /// Mode of the agent's own files.
 const FILE_MODE: u32 = 0o640;
 
@@ -65,6 +67,14 @@ impl Disk for RealDisk {
         };
         file.write_all(bytes)?;
         if sync { file.sync_data() } else { Ok(()) }
+    }
+
+    fn create_public(&self, path: &Path) -> io::Result<()> {
+        match open_own(path, OpenOptions::new().append(true).create_new(true)) {
+            Ok(file) => file.set_permissions(Permissions::from_mode(PUBLIC_MODE)),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {

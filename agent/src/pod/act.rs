@@ -133,7 +133,9 @@ impl Actor {
             Step::RunSandbox { attempt } => self.run_sandbox(job, *attempt).await,
             Step::StopSandbox { id } => {
                 let stopped = self.client.stop_sandbox(id).await;
-                stopped.map(|()| Done::SandboxStopped(id.clone())).map_err(|error| self.teardown_failed(&error))
+                stopped
+                    .map(|()| Done::SandboxStopped(id.clone()))
+                    .map_err(|error| self.teardown_failed(&error))
             }
             Step::RemoveSandbox { id } => {
                 let removed = self.client.remove_sandbox(id).await;
@@ -150,7 +152,9 @@ impl Actor {
                 let stopped = self.client.stop_container(id, *grace).await;
                 stopped.map(|()| Done::Changed).map_err(|error| self.teardown_failed(&error))
             }
-            Step::RemoveContainer { name, id, attempt } => self.remove_container(job, name, id, *attempt).await,
+            Step::RemoveContainer { name, id, attempt } => {
+                self.remove_container(job, name, id, *attempt).await
+            }
             Step::RemoveTraces => self.remove_traces(job).await,
         }
     }
@@ -186,7 +190,7 @@ impl Actor {
     async fn ensure_image(&self, job: &Job) -> Result<Done, Failure> {
         let Step::EnsureImage { name, attempt } = &job.step else { return Err(no_spec()) };
         let spec = spec_of(job, name).ok_or_else(no_spec)?;
-        let found = image::ensure::ensure(self, order, spec).await;
+        let found = image::ensure::ensure(self, job, spec).await;
         found.map(|image_ref| Done::Image { name: name.clone(), attempt: *attempt, image_ref })
     }
 
@@ -344,7 +348,7 @@ impl Actor {
 
     /// Asks the runtime whether it has an image.
     pub(crate) async fn image_id(&self, image: &ImageSpec) -> Result<Option<String>, Error> {
-        Ok(self.client.image_status(image.clone()).await?.map(|image| image.id))
+        Ok(self.client.image_status(image.clone()).await?.map(|image| image.id.to_string()))
     }
 }
 
@@ -356,7 +360,7 @@ struct Wanted<'a> {
     image_ref: &'a str,
 }
 
-fn spec_of<'a>(order: &'a Job, name: &str) -> Option<&'a Spec> {
+fn spec_of<'a>(job: &'a Job, name: &str) -> Option<&'a Spec> {
     let pod = job.pod.as_ref()?;
     pod.pod.spec.as_ref()?.containers.iter().find(|container| container.name == name)
 }

@@ -62,6 +62,12 @@ impl Card {
         self.lock().clone()
     }
 
+    /// The spec as the sources have it now.
+    #[must_use]
+    pub fn pod(&self) -> Option<Arc<DesiredPod>> {
+        self.lock().pod.clone()
+    }
+
     /// Changes the face. Nothing in `change` may wait.
     pub fn update(&self, change: impl FnOnce(&mut Face)) {
         change(&mut self.lock());

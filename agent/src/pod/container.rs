@@ -5,9 +5,7 @@ use std::path::Path;
 
 use k8s_openapi::api::core::v1::{Container, EnvVar};
 use pinnace_cri::labels;
-use pinnace_cri::v1::{
-    ContainerConfig, ContainerMetadata, ImageSpec, KeyValue, LinuxContainerConfig, Mount,
-};
+use pinnace_cri::v1::{ContainerConfig, ContainerMetadata, ImageSpec, KeyValue, LinuxContainerConfig, Mount};
 
 use crate::pod::marks::Mark;
 use crate::pod::paths::log_path;
@@ -43,7 +41,12 @@ pub struct Instance<'a> {
 
 /// Builds the message; none if the pod has no spec, which validation rules out.
 #[must_use]
-pub fn config(pod: &DesiredPod, spec: &Container, instance: Instance<'_>, site: &Site) -> Option<ContainerConfig> {
+pub fn config(
+    pod: &DesiredPod,
+    spec: &Container,
+    instance: Instance<'_>,
+    site: &Site,
+) -> Option<ContainerConfig> {
     let pod_spec = pod.pod.spec.as_ref()?;
     let image = spec.image.clone().unwrap_or_default();
     Some(ContainerConfig {
@@ -80,7 +83,7 @@ fn env(vars: &[EnvVar]) -> Vec<KeyValue> {
         .filter(|(index, var)| last(&var.name) == Some(*index))
         .map(|(_, var)| KeyValue {
             key: var.name.clone(),
-            value: var.value.clone().unwrap_or_default(),
+            value: var.value.clone().unwrap_or_default().into(),
             ..KeyValue::default()
         })
         .collect()

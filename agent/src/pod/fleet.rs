@@ -103,7 +103,7 @@ impl Fleet {
     }
 
     fn wake(&self, event: &PodLifecycleEvent) {
-        if let Some(member) = self.members.get(event.pod_uid()) {
+        if let Some(member) = self.members.get(&event.uid) {
             member.wake.notify_one();
         }
     }
@@ -116,6 +116,7 @@ impl Fleet {
                 Move::Admit(pod) => self.admit(&pod, stop),
                 Move::TakeUp { uid, cause } => self.take_up(&uid, cause, &snapshot, stop),
                 Move::Dismiss { uid, cause } => self.dismiss(&uid, cause),
+                Move::Update(pod) => self.update(&pod),
             }
         }
         if snapshot.listed > 0 {
@@ -127,6 +128,7 @@ impl Fleet {
         let known = |member: &Member| Known {
             full_name: member.card.full_name(),
             leaving: *member.wish.borrow() != Wish::Run,
+            pod: member.card.pod(),
         };
         self.members.iter().map(|(uid, member)| (uid.clone(), known(member))).collect()
     }
@@ -147,7 +149,13 @@ impl Fleet {
     }
 
     /// A pod that nobody wants: the journal knows it, or only the runtime does.
-    fn take_up(&mut self, uid: &PodUid, cause: TerminationCause, snapshot: &Snapshot, stop: &CancellationToken) {
+    fn take_up(
+        &mut self,
+        uid: &PodUid,
+        cause: TerminationCause,
+        snapshot: &Snapshot,
+        stop: &CancellationToken,
+    ) {
         let history = self.remembered.remove(uid).unwrap_or_default();
         let seen = snapshot.pod(uid);
         let pod = history.admitted.clone();
@@ -172,7 +180,12 @@ impl Fleet {
         self.members.insert(uid, member);
     }
 
-    fn start(&self, uid: &PodUid, member: &Member, stop: &CancellationToken) -> BoxFuture<'static, (PodUid, End)> {
+    fn start(
+        &self,
+        uid: &PodUid,
+        member: &Member,
+        stop: &CancellationToken,
+    ) -> BoxFuture<'static, (PodUid, End)> {
         let orders = Orders {
             wish: member.wish.subscribe(),
             alone: member.alone.subscribe(),
@@ -191,6 +204,14 @@ impl Fleet {
                 Err(panic) => (uid, End::Panicked(panic)),
             }
         })
+    }
+
+    /// The same pod with another spec, as a manifest that names its UID may have.
+    fn update(&self, pod: &Arc<DesiredPod>) {
+        let Some(member) = self.members.get(&pod.uid) else { return };
+        member.card.update(|face| face.pod = Some(Arc::clone(pod)));
+        self.tools.actor.journal.record(admission(pod, &self.tools.actor.clock.now()), Class::Soon);
+        member.wake.notify_one();
     }
 
     fn dismiss(&self, uid: &PodUid, cause: TerminationCause) {

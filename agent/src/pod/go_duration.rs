@@ -21,6 +21,9 @@ mod tests {
     #[test]
     fn prints_what_go_prints() {
         let text = |seconds| go_duration(Duration::from_secs(seconds));
-        assert_eq!([text(0), text(40), text(80), text(300), text(3661)], ["0s", "40s", "1m20s", "5m0s", "1h1m1s"]);
+        assert_eq!(
+            [text(0), text(40), text(80), text(300), text(3661)],
+            ["0s", "40s", "1m20s", "5m0s", "1h1m1s"]
+        );
     }
 }

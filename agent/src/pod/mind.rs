@@ -179,7 +179,14 @@ impl Mind {
     }
 
     /// A step ended. `acted_at` is the sequence at that moment: only observations begun later show its effect.
-    pub fn settle(&mut self, step: &Step, result: &Result<Done, Failure>, acted_at: u64, pace: &Pace, now: &Now) {
+    pub fn settle(
+        &mut self,
+        step: &Step,
+        result: &Result<Done, Failure>,
+        acted_at: u64,
+        pace: &Pace,
+        now: &Now,
+    ) {
         let key = step.key();
         self.busy.remove(&key);
         if !matches!(step, Step::EnsureImage { .. }) {
@@ -194,7 +201,8 @@ impl Mind {
             Err(failure) => {
                 let failures = self.failed.get(&key).map_or(0, |failed| failed.failures).saturating_add(1);
                 let delay = pace.delay(&key, failures);
-                self.failed.insert(key, Failed { at: now.stamp(), delay, failures, failure: failure.clone() });
+                self.failed
+                    .insert(key, Failed { at: now.stamp(), delay, failures, failure: failure.clone() });
             }
         }
     }

@@ -20,9 +20,6 @@ pub mod notice;
 pub mod running;
 pub mod terminating;
 
-#[cfg(test)]
-mod tests;
-
 /// What the sources want of the pod.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Wish {
@@ -211,7 +208,8 @@ pub(crate) fn offer(input: &Input<'_>, plan: &mut Plan, step: Step) {
             plan.waits.push(Wait::until(step.to_string(), retry.message.clone(), retry.left));
         }
         Some(retry) if retry.in_doubt && input.looks < 2 => {
-            plan.waits.push(Wait::on(step.to_string(), "two looks at the runtime: the last try may have worked"));
+            plan.waits
+                .push(Wait::on(step.to_string(), "two looks at the runtime: the last try may have worked"));
         }
         _ => plan.steps.push(step),
     }

@@ -69,7 +69,11 @@ pub fn qos(spec: &PodSpec) -> Qos {
         let limit = milli(limit(needs, resource));
         limit > 0 && limit == milli(request(needs, resource))
     };
-    if all().all(|needs| full(needs, "cpu") && full(needs, "memory")) { Qos::Guaranteed } else { Qos::Burstable }
+    if all().all(|needs| full(needs, "cpu") && full(needs, "memory")) {
+        Qos::Guaranteed
+    } else {
+        Qos::Burstable
+    }
 }
 
 /// How gladly the kernel kills the container's processes when memory runs out: -997 to 1000.

@@ -10,12 +10,14 @@ use crate::journal::history::{Histories, TerminationCause};
 use crate::source::desired::{Desired, DesiredPod};
 
 /// What the fleet knows of a member.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Known {
     /// `namespace/name`.
     pub full_name: String,
     /// It was told to go.
     pub leaving: bool,
+    /// Its spec.
+    pub pod: Option<Arc<DesiredPod>>,
 }
 
 /// A change of the fleet.
@@ -23,6 +25,8 @@ pub struct Known {
 pub enum Move {
     /// A wanted pod gets a worker.
     Admit(Arc<DesiredPod>),
+    /// A member's spec changed under its UID.
+    Update(Arc<DesiredPod>),
     /// A pod that nobody wants gets a worker that takes it down.
     TakeUp {
         /// The pod.
@@ -70,8 +74,12 @@ pub fn moves(
         }
     }
     for (uid, pod) in &desired.pods {
-        if !members.contains_key(uid) {
-            moves.push(Move::Admit(Arc::clone(pod)));
+        match members.get(uid) {
+            None => moves.push(Move::Admit(Arc::clone(pod))),
+            Some(known) if !known.leaving && known.pod.as_ref() != Some(pod) => {
+                moves.push(Move::Update(Arc::clone(pod)));
+            }
+            Some(_) => {}
         }
     }
     moves
@@ -115,7 +123,7 @@ mod tests {
     }
 
     fn member(id: &str, name: &str, leaving: bool) -> (PodUid, Known) {
-        (uid(id), Known { full_name: format!("default/{name}"), leaving })
+        (uid(id), Known { full_name: format!("default/{name}"), leaving, pod: Some(pod(id, name)) })
     }
 
     #[test]
@@ -131,7 +139,8 @@ mod tests {
     fn a_new_generation_replaces_the_old_one_and_waits_for_it() {
         let members = BTreeMap::from([member("a", "x", false)]);
         let next = pod("b", "x");
-        let moves = moves(&members, &desired(true, &[Arc::clone(&next)]), &Histories::new(), &Snapshot::default());
+        let moves =
+            moves(&members, &desired(true, &[Arc::clone(&next)]), &Histories::new(), &Snapshot::default());
         let replaced = Move::Dismiss { uid: uid("a"), cause: TerminationCause::Replaced };
         assert_eq!(moves, [replaced, Move::Admit(next)]);
         let members = BTreeMap::from([member("a", "x", true), member("b", "x", false)]);

@@ -37,7 +37,8 @@ pub struct Defaults {
 }
 
 fn namespaces(spec: &PodSpec) -> NamespaceOption {
-    let node = |host: Option<bool>| if host.unwrap_or(false) { NamespaceMode::Node } else { NamespaceMode::Pod };
+    let node =
+        |host: Option<bool>| if host.unwrap_or(false) { NamespaceMode::Node } else { NamespaceMode::Pod };
     let pid = match (spec.host_pid, spec.share_process_namespace) {
         (Some(true), _) => NamespaceMode::Node,
         (_, Some(true)) => NamespaceMode::Pod,
@@ -62,7 +63,8 @@ fn seccomp(
     defaults: &Defaults,
 ) -> SecurityProfile {
     let Some(chosen) = container.or(pod) else {
-        let kind = if defaults.seccomp_default { ProfileType::RuntimeDefault } else { ProfileType::Unconfined };
+        let kind =
+            if defaults.seccomp_default { ProfileType::RuntimeDefault } else { ProfileType::Unconfined };
         return profile(kind, String::new());
     };
     match chosen.type_.as_str() {
@@ -128,7 +130,11 @@ fn capabilities(own: Option<&SecurityContext>) -> Option<Capability> {
 
 /// For a container.
 #[must_use]
-pub fn of_container(spec: &PodSpec, container: &Container, defaults: &Defaults) -> LinuxContainerSecurityContext {
+pub fn of_container(
+    spec: &PodSpec,
+    container: &Container,
+    defaults: &Defaults,
+) -> LinuxContainerSecurityContext {
     let pod = spec.security_context.as_ref();
     let own = container.security_context.as_ref();
     let privileged = own.and_then(|own| own.privileged).unwrap_or(false);
@@ -166,7 +172,8 @@ mod tests {
     }
 
     fn spec(pod: serde_json::Value, own: serde_json::Value) -> PodSpec {
-        let value = json!({ "securityContext": pod, "containers": [{ "name": "c", "securityContext": own }] });
+        let value =
+            json!({ "securityContext": pod, "containers": [{ "name": "c", "securityContext": own }] });
         serde_json::from_value(value).unwrap()
     }
 
@@ -216,7 +223,10 @@ mod tests {
         let open = json!({ "seccompProfile": { "type": "Unconfined" } });
         assert_eq!(kind(set(strict, open)), ProfileType::Unconfined);
         let spec = spec(json!({}), json!({}));
-        assert_eq!(kind(of_container(&spec, &spec.containers[0], &defaults(true))), ProfileType::RuntimeDefault);
+        assert_eq!(
+            kind(of_container(&spec, &spec.containers[0], &defaults(true))),
+            ProfileType::RuntimeDefault
+        );
         assert_eq!(of_sandbox(&spec).seccomp.unwrap().profile_type(), ProfileType::RuntimeDefault);
     }
 

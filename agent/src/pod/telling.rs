@@ -10,13 +10,17 @@ use crate::pod::act::{Done, Failure};
 use crate::pod::card::Card;
 use crate::pod::plan::{Plan, Wait};
 use crate::pod::step::Step;
+use crate::view::StepView;
 
 /// Something was remembered.
 pub fn of_note(what: &What, card: &Card, events: &EventLog, now: &Now) {
     let text = match what {
         What::Running { name, seen } => format!("container {name} runs (attempt {})", seen.attempt),
         What::Exited { name, exit, .. } => {
-            format!("container {name} ended with code {} ({}, attempt {})", exit.code, exit.reason, exit.attempt)
+            format!(
+                "container {name} ended with code {} ({}, attempt {})",
+                exit.code, exit.reason, exit.attempt
+            )
         }
         What::Terminating(termination) => {
             format!("termination begins: {:?}, grace {} s", termination.cause, termination.grace.as_secs())
@@ -41,22 +45,25 @@ pub fn of_answer(card: &Card, step: &Step, took: Duration, result: &Result<Done,
     }
 }
 
-/// The pod waits, or no longer does.
-pub fn of_waits(card: &Card, plan: &Plan, events: &EventLog, now: &Now) {
-    let first = plan.waits.first();
-    card.timeline().waiting(first.map(|wait| wait.step.as_str()), first.map(|wait| wait.waiting_for.as_str()), now.wall, next_try(first, now));
-    for wait in &plan.waits {
-        if let Some((name, left)) = wait.step.strip_prefix("restart container ").zip(wait.left) {
-            let _ = left;
-            let pod = card.full_name();
+/// The pod waits, or no longer does. `before` are the waits of the pass before: a back-off is told when it begins.
+pub fn of_waits(card: &Card, before: &[Wait], plan: &Plan, events: &EventLog, now: &Now) {
+    card.timeline().set_step(plan.waits.first().map(|wait| step(wait, now)));
+    for wait in plan.waits.iter().filter(|wait| wait.left.is_some()) {
+        let known = before.iter().any(|known| known.step == wait.step && known.left.is_some());
+        if let Some(name) = wait.step.strip_prefix("restart container ").filter(|_| !known) {
             let message = format!("Back-off restarting failed container {name} in pod {}", with_uid(card));
-            events.warning(&pod, "BackOff", &message, now.wall);
+            events.warning(&card.full_name(), "BackOff", &message, now.wall);
         }
     }
 }
 
-fn next_try(wait: Option<&Wait>, now: &Now) -> Option<jiff::Timestamp> {
-    now.wall.checked_add(wait?.left?).ok()
+fn step(wait: &Wait, now: &Now) -> StepView {
+    StepView {
+        step: wait.step.clone(),
+        waiting_for: wait.waiting_for.clone(),
+        since: now.wall,
+        next_try: wait.left.and_then(|left| now.wall.checked_add(left).ok()),
+    }
 }
 
 /// `name_namespace(uid)`, as the kubelet writes a pod in messages.

@@ -20,6 +20,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Now;
+use crate::journal::Journal;
 use crate::journal::history::{Class, Entry, What};
 use crate::pod::act::{Actor, Done, Failure, Job};
 use crate::pod::card::Card;
@@ -153,6 +154,7 @@ impl Worker {
         self.mind.forget_overtaken(seen.as_deref());
         let alone = *self.orders.alone.borrow_and_update();
         let network_ready = self.tools.runtime.borrow_and_update().network_ready;
+        self.pod = self.card.pod();
         let pod = self.pod.clone();
         let around = Around {
             wish: &wish,
@@ -198,20 +200,7 @@ impl Worker {
                 self.tools.actor.journal.record(entry, Class::Soon);
             }
         }
-        self.write_first(first).await;
-    }
-
-    /// A verdict is on disk before its effect; but a disk that cannot take it holds up no pod for long.
-    async fn write_first(&self, entries: Vec<Entry>) {
-        if entries.is_empty() {
-            return;
-        }
-        let written = self.tools.actor.journal.record_before_effect(entries);
-        match tokio::time::timeout(JOURNAL_PATIENCE, written).await {
-            Ok(Ok(())) => {}
-            // The journal's own condition says so, once.
-            Ok(Err(_)) | Err(_) => tracing::debug!(pod = %self.uid, "going on before the journal is written"),
-        }
+        write_first(self.tools.actor.journal.clone(), first).await;
     }
 
     /// Starts a step as a task of the supervisor.
@@ -278,14 +267,28 @@ impl Worker {
     }
 
     fn show(&self, around: &Around<'_>, plan: &Plan) {
+        let mut before = Vec::new();
         self.card.update(|face| {
             face.history = self.mind.history.clone();
-            face.waits = plan.waits.clone();
+            before = std::mem::replace(&mut face.waits, plan.waits.clone());
             face.rest = plan.rest;
             face.retries = self.mind.retries(around.now);
             face.busy = self.mind.busy().clone();
         });
-        telling::of_waits(&self.card, plan, &self.tools.actor.events, around.now);
+        telling::of_waits(&self.card, &before, plan, &self.tools.actor.events, around.now);
+    }
+}
+
+/// A verdict is on disk before its effect; but a disk that cannot take it holds up no pod for long.
+async fn write_first(journal: Journal, entries: Vec<Entry>) {
+    if entries.is_empty() {
+        return;
+    }
+    let written = journal.record_before_effect(entries);
+    match tokio::time::timeout(JOURNAL_PATIENCE, written).await {
+        Ok(Ok(())) => {}
+        // The journal's own condition says so, once.
+        Ok(Err(_)) | Err(_) => tracing::debug!("going on before the journal is written"),
     }
 }
 

@@ -1,7 +1,5 @@
 //! The CRI client as `pinnace-pleg` asks for it: answers in plain values, errors as text, only what this node owns.
 
-use std::sync::Arc;
-
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use pinnace_cri::client::Client;
@@ -9,7 +7,7 @@ use pinnace_cri::container::ContainerStatus;
 use pinnace_cri::error::Error;
 use pinnace_cri::id::{ContainerId, PodUid, SandboxId};
 use pinnace_cri::labels::Ownership;
-use pinnace_cri::raw::{self, Lister};
+use pinnace_cri::lister::{self, Lister};
 use pinnace_cri::sandbox::SandboxStatus;
 use pinnace_cri::v1::{ContainerEventResponse, ContainerEventType};
 use pinnace_pleg::seam::{Hint, Listed, Listing, Runtime, Unanswered};
@@ -20,16 +18,14 @@ use crate::chain::Chain;
 #[derive(Debug)]
 pub struct Seam {
     client: Client,
-    ownership: Ownership,
-    lister: tokio::sync::Mutex<Lister>,
+    lister: Lister,
 }
 
 impl Seam {
     /// An adapter that shows only what `ownership` admits.
     #[must_use]
     pub fn new(client: Client, ownership: Ownership) -> Self {
-        let lister = Lister::new(client.clone(), ownership.clone());
-        Self { client, ownership, lister: tokio::sync::Mutex::new(lister) }
+        Self { lister: Lister::new(client.clone(), ownership), client }
     }
 }
 
@@ -45,24 +41,25 @@ fn known<T>(answer: Result<T, Error>) -> Result<Option<T>, Unanswered> {
     }
 }
 
+/// Records that make no sense are left out of a listing; the log says how many, once per listing that changed.
+fn listing(listing: lister::Listing) -> Listing {
+    if listing.skipped.count > 0 {
+        tracing::warn!(skipped = ?listing.skipped, "left out records of the runtime that are not valid");
+    }
+    Listing { sandboxes: listing.sandboxes, containers: listing.containers }
+}
+
 impl Runtime for Seam {
     async fn list(&self) -> Result<Listed, Unanswered> {
-        // One list is under way at a time; the lock is never contended.
-        match self.lister.lock().await.list().await {
-            Ok(raw::Listed::Unchanged) => Ok(Listed::Unchanged),
-            Ok(raw::Listed::Changed { sandboxes, containers }) => {
-                Ok(Listed::Changed(Listing { sandboxes, containers }))
-            }
+        match self.lister.list().await {
+            Ok(lister::Listed::Unchanged) => Ok(Listed::Unchanged),
+            Ok(lister::Listed::Changed(changed)) => Ok(Listed::Changed(listing(changed))),
             Err(error) => Err(unanswered(&error)),
         }
     }
 
     async fn list_pod(&self, uid: &PodUid) -> Result<Listing, Unanswered> {
-        let (sandboxes, containers) = self.client.list_pod(uid).await.map_err(|error| unanswered(&error))?;
-        let owned = |labels: &_| self.ownership.owns(labels);
-        let sandboxes = sandboxes.records.into_iter().filter(|sandbox| owned(&sandbox.labels)).map(Arc::new);
-        let containers = containers.records.into_iter().filter(|container| owned(&container.labels)).map(Arc::new);
-        Ok(Listing { sandboxes: sandboxes.collect(), containers: containers.collect() })
+        self.lister.list_pod(uid).await.map(listing).map_err(|error| unanswered(&error))
     }
 
     async fn sandbox_status(&self, id: &SandboxId) -> Result<Option<SandboxStatus>, Unanswered> {
@@ -86,7 +83,9 @@ impl Runtime for Seam {
 fn hint(event: Result<ContainerEventResponse, Error>) -> Result<Option<Hint>, Unanswered> {
     let event = event.map_err(|error| unanswered(&error))?;
     let metadata = event.pod_sandbox_status.as_ref().and_then(|status| status.metadata.as_ref());
-    let Some(pod_uid) = metadata.and_then(|metadata| PodUid::new(&metadata.uid).ok()) else { return Ok(None) };
+    let Some(pod_uid) = metadata.and_then(|metadata| PodUid::new(&metadata.uid).ok()) else {
+        return Ok(None);
+    };
     let exit = event.container_event_type() == ContainerEventType::ContainerStoppedEvent;
     Ok(Some(Hint { pod_uid, container_id: ContainerId::new(&event.container_id).ok(), exit }))
 }

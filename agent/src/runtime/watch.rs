@@ -134,7 +134,9 @@ pub fn explain(error: &Error, endpoint: &str) -> String {
     }
     let chain = Chain(error);
     if error.is_unavailable() {
-        return format!("{endpoint} cannot be reached ({chain}); start the runtime, or name its socket with --container-runtime-endpoint");
+        return format!(
+            "{endpoint} cannot be reached ({chain}); start the runtime, or name its socket with --container-runtime-endpoint"
+        );
     }
     format!("{endpoint}: {chain}")
 }

@@ -129,4 +129,3 @@ fn hook(hook: &mut LifecycleHandler) {
         text(&mut get.scheme, "HTTP");
     }
 }
-

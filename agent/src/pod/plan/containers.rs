@@ -128,9 +128,10 @@ fn of_instance(
         }
         ContainerState::Running => Verdict::Keep,
         ContainerState::Created => Verdict::StartCreated { id: record.id.clone(), attempt: record.attempt },
-        ContainerState::Unknown => {
-            Verdict::Stop { id: record.id.clone(), why: "is in an unknown state, try killing it before restart" }
-        }
+        ContainerState::Unknown => Verdict::Stop {
+            id: record.id.clone(),
+            why: "is in an unknown state, try killing it before restart",
+        },
         // The history has it by now unless the runtime has not said how it ended.
         ContainerState::Exited => match known_end(history, record.attempt) {
             Some((code, ended)) => after_end(input, history, policy, record.attempt, code, &ended),

@@ -67,7 +67,8 @@ fn running(container: &ContainerSeen, history: Option<&ContainerHistory>, notes:
 fn exited(now: &Now, container: &ContainerSeen, history: Option<&ContainerHistory>, notes: &mut Vec<What>) {
     let record = &container.record;
     let known = history.and_then(|history| history.last_exit.as_ref()).map(|exit| exit.attempt);
-    let Some(status) = container.status.as_ref().filter(|status| status.state == ContainerState::Exited) else {
+    let Some(status) = container.status.as_ref().filter(|status| status.state == ContainerState::Exited)
+    else {
         return;
     };
     if known < Some(record.attempt) {

@@ -125,9 +125,9 @@ fn renew(input: &Input<'_>, pod: &DesiredPod, why: &'static str, verdicts: &[(&S
 fn lost_for_good(input: &Input<'_>, pod: &DesiredPod, verdicts: &[(&Spec, Verdict)]) -> bool {
     let ran = input.history.containers.values().any(|container| container.running.is_some())
         || input.history.containers.values().any(|container| container.last_exit.is_some());
-    let still = verdicts.iter().any(|(_, verdict)| {
-        matches!(verdict, Verdict::Keep | Verdict::Stop { .. } | Verdict::Unclear)
-    });
+    let still = verdicts
+        .iter()
+        .any(|(_, verdict)| matches!(verdict, Verdict::Keep | Verdict::Stop { .. } | Verdict::Unclear));
     Policy::of(pod) == Policy::Never && ran && !still
 }
 
@@ -292,7 +292,8 @@ fn describe(spec: &Spec, verdict: &Verdict, plan: &mut Plan) {
 /// an instance is in the history before its removal is planned.
 fn give_back(input: &Input<'_>, plan: &mut Plan) {
     let Some(seen) = input.seen else { return };
-    let candidates: Vec<Candidate> = seen.containers.iter().map(|container| candidate(seen, container)).collect();
+    let candidates: Vec<Candidate> =
+        seen.containers.iter().map(|container| candidate(seen, container)).collect();
     let unrecorded = seen.containers.iter().filter(|container| !recorded(input, container));
     let keep: BTreeSet<ContainerId> = unrecorded.map(|container| container.record.id.clone()).collect();
     let surplus = collect::plan(&candidates, &keep, MAX_PER_CONTAINER);
@@ -308,7 +309,11 @@ fn give_back(input: &Input<'_>, plan: &mut Plan) {
             continue;
         }
         let stopped = old.record.state == SandboxState::NotReady && input.stopped.contains(id);
-        let step = if stopped { Step::RemoveSandbox { id: id.clone() } } else { Step::StopSandbox { id: id.clone() } };
+        let step = if stopped {
+            Step::RemoveSandbox { id: id.clone() }
+        } else {
+            Step::StopSandbox { id: id.clone() }
+        };
         if !plan.steps.contains(&step) {
             offer(input, plan, step);
         }

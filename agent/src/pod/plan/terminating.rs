@@ -27,7 +27,8 @@ const DEFAULT_GRACE: Duration = Duration::from_secs(30);
 pub fn normal_grace(pod: Option<&DesiredPod>) -> Duration {
     let Some(pod) = pod else { return ORPHAN_GRACE };
     let seconds = pod.pod.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds);
-    let grace = seconds.map_or(DEFAULT_GRACE, |seconds| Duration::from_secs(u64::try_from(seconds).unwrap_or(0)));
+    let grace =
+        seconds.map_or(DEFAULT_GRACE, |seconds| Duration::from_secs(u64::try_from(seconds).unwrap_or(0)));
     grace.max(Duration::from_secs(1))
 }
 

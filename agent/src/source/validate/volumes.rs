@@ -33,7 +33,14 @@ fn kind(at: &str, volume: &Volume, faults: &mut Faults) {
         let climbs = host_path.path.split('/').any(|part| part == "..");
         faults.add_if(climbs, format!("{at}.path"), "must not contain '..'");
         let kinds = [
-            "", "DirectoryOrCreate", "Directory", "FileOrCreate", "File", "Socket", "CharDevice", "BlockDevice",
+            "",
+            "DirectoryOrCreate",
+            "Directory",
+            "FileOrCreate",
+            "File",
+            "Socket",
+            "CharDevice",
+            "BlockDevice",
         ];
         faults.one_of(format!("{at}.type"), host_path.type_.as_deref(), &kinds);
     }
