@@ -3,7 +3,8 @@
 use std::error::Error;
 
 /// Messages that can carry a secret: their `Debug` is written by hand in `src/redact.rs`.
-const SECRET_BEARING: [&str; 3] = [".runtime.v1.AuthConfig", ".runtime.v1.KeyValue", ".runtime.v1.ExecSyncResponse"];
+const SECRET_BEARING: [&str; 3] =
+    [".runtime.v1.AuthConfig", ".runtime.v1.KeyValue", ".runtime.v1.ExecSyncResponse"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto/api.proto");

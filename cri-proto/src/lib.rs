@@ -15,7 +15,12 @@ pub mod sandbox;
 pub mod wire;
 
 /// CRI v1 as it goes over the wire, generated from `proto/api.proto`.
-#[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated code; the proto file is its documentation")]
+#[allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::all,
+    reason = "generated code; the proto file is its documentation"
+)]
 pub mod v1 {
     tonic::include_proto!("runtime.v1");
 }

@@ -4,6 +4,8 @@
 //! Upstream's file is read from the Go module cache. `PINNACE_CRI_API_DIR` names another directory of
 //! `k8s.io/cri-api`; without either the test fails, or says SKIPPED where `PINNACE_ALLOW_SKIP=1` allows that.
 
+#![expect(clippy::expect_used, clippy::panic, reason = "a test fails by them, in its helpers too")]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -83,7 +85,11 @@ fn upstream_facts() -> Option<Facts> {
 fn upstream_dir() -> Result<PathBuf, String> {
     if let Some(dir) = std::env::var_os("PINNACE_CRI_API_DIR") {
         let dir = PathBuf::from(dir);
-        return if dir.is_dir() { Ok(dir) } else { Err(format!("PINNACE_CRI_API_DIR: {} is no directory", dir.display())) };
+        return if dir.is_dir() {
+            Ok(dir)
+        } else {
+            Err(format!("PINNACE_CRI_API_DIR: {} is no directory", dir.display()))
+        };
     }
     let hint = format!("{UPSTREAM} is needed: run `go mod download` in deploy/dev/tools");
     let answer = Command::new("go").args(["env", "GOMODCACHE"]).output();
@@ -95,7 +101,10 @@ fn upstream_dir() -> Result<PathBuf, String> {
 
 fn facts_of(dir: &Path) -> Facts {
     let compiled = protox::compile([dir.join("api.proto")], [dir]);
-    facts(&DescriptorPool::from_file_descriptor_set(compiled.expect("the proto file compiles")).expect("it links"))
+    facts(
+        &DescriptorPool::from_file_descriptor_set(compiled.expect("the proto file compiles"))
+            .expect("it links"),
+    )
 }
 
 fn facts_of_text(text: &str) -> Facts {
