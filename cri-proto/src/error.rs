@@ -207,10 +207,15 @@ mod tests {
 
     #[test]
     fn a_reserved_name_tells_for_whom_and_is_not_definite() {
-        let message = "failed to reserve container name \"c_p_ns_uid_0\": name \"c_p_ns_uid_0\" is reserved for \"8f1c0a\"";
-        let error = wire(Code::Unknown, message);
-        assert_eq!(error.reserved_for(), Some("8f1c0a"));
-        assert!(error.is_name_reserved() && error.is_already_exists() && !error.is_definite());
+        let name = "c_p_ns_uid_0";
+        let message =
+            format!("failed to reserve container name {name:?}: name {name:?} is reserved for \"8f1c0a\"");
+        // containerd 1.x says Unknown, 2.x FailedPrecondition.
+        for code in [Code::Unknown, Code::FailedPrecondition] {
+            let error = wire(code, &message);
+            assert_eq!(error.reserved_for(), Some("8f1c0a"));
+            assert!(error.is_name_reserved() && error.is_already_exists() && !error.is_definite());
+        }
         for other in ["", "name is reserved", "is reserved for \"unclosed", "reserved for 12"] {
             assert_eq!(wire(Code::Unknown, other).reserved_for(), None, "{other:?}");
         }

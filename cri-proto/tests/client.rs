@@ -1,6 +1,8 @@
 //! The client against a small server of its own, over in-memory streams and in virtual time; over a real socket
 //! where the connection itself is the subject.
 
+#![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by them, in its helpers too")]
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -338,6 +340,28 @@ async fn b01_a_lost_runtime_is_unavailable_and_is_found_again() {
         });
         let error = lost.await.expect("the client does not see the loss within 10 s");
         assert!(error.is_unavailable() && !error.is_definite(), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn b51_a_call_whose_runtime_dies_under_it_proves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("cri.sock");
+    let server = serve_socket(&path);
+    let client = Client::connect_lazy(path.to_str().unwrap(), None, Deadlines::default()).unwrap();
+    client.version().await.unwrap();
+    let (sandbox, container) = (v1::PodSandboxConfig::default(), container_id());
+    let run = client.run_sandbox(sandbox, "");
+    let start = client.start_container(&container);
+    let mut calls = Box::pin(futures::future::join(run, start));
+    // Both requests are with the server once it answers a call that was made after them.
+    assert!(futures::poll!(&mut calls).is_pending());
+    client.version().await.unwrap();
+    server.shutdown_background();
+    let ended = tokio::time::timeout(Duration::from_secs(10), calls).await;
+    let (run, start) = ended.expect("the calls do not end with their connection");
+    for error in [run.unwrap_err(), start.unwrap_err()] {
+        assert!(error.is_unavailable() && !error.is_definite() && !error.is_not_found(), "{error:?}");
     }
 }
 

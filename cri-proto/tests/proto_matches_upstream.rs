@@ -4,6 +4,8 @@
 //! Upstream's file is read from the Go module cache. `PINNACE_CRI_API_DIR` names another directory of
 //! `k8s.io/cri-api`; without either the test fails, or says SKIPPED where `PINNACE_ALLOW_SKIP=1` allows that.
 
+#![expect(clippy::expect_used, clippy::panic, reason = "a test fails by them, in its helpers too")]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -2,14 +2,18 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use pinnace_cri::fake::{Fake, Logs, Options};
+use pinnace_cri::fake::{Fake, Logs, Options, PullScript, Select};
 use tokio::signal::unix::{SignalKind, signal};
 
 const USAGE: &str = "usage: fake-cri --socket PATH [--root DIRECTORY] [--image NAME]...
   --socket  Unix socket to serve on; a file left there is replaced
   --root    directory under which relative log directories are taken (default: /tmp/fake-cri)
   --image   an image that is there from the start; may be given more than once";
+
+/// How long a pull takes: enough that a client with a shorter deadline gives up.
+const PULL_TAKES: Duration = Duration::from_millis(20);
 
 /// What the command line asks for.
 struct Arguments {
@@ -38,7 +42,9 @@ async fn serve(arguments: Arguments) -> std::io::Result<()> {
     options.wall_base = wall_now();
     options.images.extend(arguments.images);
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let server = Fake::new(options).serve_unix(&arguments.socket).await?;
+    let fake = Fake::new(options);
+    fake.script_pull(Select::any(), PullScript { takes: PULL_TAKES, error: None });
+    let server = fake.serve_unix(&arguments.socket).await?;
     println!("serving on {}", server.path().display());
     tokio::select! {
         _ = terminate.recv() => {}

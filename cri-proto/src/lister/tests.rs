@@ -135,6 +135,15 @@ fn an_answer_that_was_not_delivered_comes_again() {
     assert_eq!(relist.absorb(&[], &list), Ok(Listed::Unchanged));
 }
 
+#[test]
+fn a70_a_hundred_thousand_containers_are_listed_and_then_unchanged() {
+    let records: Vec<_> = (0..100_000).map(|at| container(&format!("c{at}"), 1)).collect();
+    let list = wire(&records);
+    let mut relist = node();
+    assert_eq!(changed(relist.absorb(&[], &list)).containers.len(), 100_000);
+    assert_eq!(relist.absorb(&[], &list), Ok(Listed::Unchanged));
+}
+
 /// Lists as runtimes make them: few ids, so that records repeat, change and vanish.
 fn lists() -> impl Strategy<Value = Vec<Vec<(u8, i32)>>> {
     let list = proptest::collection::btree_map(0_u8..6, 0..3_i32, 0..6);

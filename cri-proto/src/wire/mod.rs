@@ -180,3 +180,89 @@ fn time_if_set(field: &'static str, id: &str, nanos: i64) -> Result<Option<i64>,
         _ => time(field, id, nanos).map(Some),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::container::{Container, ContainerStatus};
+    use crate::labels::POD_UID;
+    use crate::sandbox::{Sandbox, SandboxStatus};
+    use crate::v1;
+    use proptest::prelude::*;
+
+    /// Texts as a hostile or broken runtime may send them.
+    fn text() -> impl Strategy<Value = String> {
+        prop_oneof![
+            "[a-z0-9-]{1,9}",
+            ".*",
+            Just(String::new()),
+            Just("../../x".to_owned()),
+            Just("a/b".to_owned())
+        ]
+    }
+
+    fn harmless(text: &str) -> bool {
+        id::check("text", text).is_ok()
+    }
+
+    proptest! {
+        #[test]
+        fn a70_no_sandbox_that_is_accepted_can_harm(
+            id in text(), uid in text(), name in text(), namespace in text(),
+            state in any::<i32>(), created_at in any::<i64>(), attempt in any::<u32>(), same in any::<bool>()
+        ) {
+            let label = if same { uid.clone() } else { name.clone() };
+            let metadata = Some(v1::PodSandboxMetadata { name, uid, namespace, attempt });
+            let labels = [(POD_UID.to_owned(), label)].into();
+            let wire = v1::PodSandbox { id, metadata, state: state % 3, created_at, labels, ..Default::default() };
+            if let Ok(sandbox) = Sandbox::try_from(wire) {
+                prop_assert!(harmless(&sandbox.pod_name) && harmless(&sandbox.pod_namespace));
+                prop_assert!(sandbox.created_at >= 0);
+            }
+        }
+
+        #[test]
+        fn a70_no_container_that_is_accepted_can_harm(
+            id in text(), sandbox in text(), uid in text(), name in text(),
+            state in any::<i32>(), times in any::<[i64; 3]>(), exit_code in any::<i32>()
+        ) {
+            let metadata = Some(v1::ContainerMetadata { name, attempt: 0 });
+            let wire = v1::Container {
+                id: id.clone(), pod_sandbox_id: sandbox, metadata: metadata.clone(), state, created_at: times[0],
+                labels: [(POD_UID.to_owned(), uid)].into(), ..Default::default()
+            };
+            if let Ok(container) = Container::try_from(wire) {
+                prop_assert!(harmless(&container.name) && container.created_at >= 0);
+            }
+            let [created_at, started_at, finished_at] = times;
+            let wire = v1::ContainerStatus { id, metadata, state, created_at, started_at, finished_at, exit_code, ..Default::default() };
+            if let Ok(status) = ContainerStatus::try_from(wire) {
+                prop_assert!(status.started_at.is_none_or(|at| at > 0) && status.finished_at.is_none_or(|at| at > 0));
+            }
+        }
+
+        #[test]
+        fn a70_no_address_that_is_accepted_is_lost(ips in proptest::collection::vec(prop_oneof![text(), Just("10.0.0.1".to_owned())], 0..4)) {
+            let additional_ips: Vec<_> = ips.iter().skip(1).map(|ip| v1::PodIp { ip: ip.clone() }).collect();
+            let network = ips.first().map(|ip| v1::PodSandboxNetworkStatus { ip: ip.clone(), additional_ips });
+            let wire = v1::PodSandboxStatus { id: "s".into(), network, ..Default::default() };
+            if let Ok(status) = SandboxStatus::try_from(wire) {
+                let primary = ips.first().is_some_and(|ip| !ip.is_empty());
+                prop_assert_eq!(status.ips.len(), if primary { ips.len() } else { 0 });
+            }
+        }
+    }
+
+    #[test]
+    fn the_first_reason_is_kept_and_all_are_counted() {
+        let mut skipped = Skipped::default();
+        assert!(skipped.is_empty());
+        skipped.add(&InvalidRecord::Absent("one"));
+        skipped.add(&InvalidRecord::Absent("two"));
+        skipped.merge(Skipped { count: usize::MAX, first: "three".into() });
+        assert_eq!(skipped, Skipped { count: usize::MAX, first: "the answer has no one".into() });
+        let mut empty = Skipped::default();
+        empty.merge(Skipped { count: 1, first: "three".into() });
+        assert_eq!(empty.first, "three");
+    }
+}
