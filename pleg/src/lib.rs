@@ -15,6 +15,7 @@
 //! Nothing here orders by time: observations carry a number from one shared [`sequence`], taken before their call.
 
 mod ask;
+mod cadence;
 mod calls;
 pub mod diff;
 mod draft;

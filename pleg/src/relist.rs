@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use crate::ask::{Ask, Asked, Asks, Looker};
+use crate::cadence::Cadence;
 use crate::calls::{Answer, Calls, Ended};
 use crate::diff::PodLifecycleEvent;
 use crate::draft::Drafts;
@@ -30,10 +31,10 @@ use crate::seam::{Listed, Runtime, Unanswered};
 use crate::sequence::Sequence;
 use crate::slots::{Kind, LENT_FOR};
 use crate::snapshot::Snapshot;
-use crate::trust::{PERIOD, STRETCHED, Trust};
+use crate::trust::{STRETCHED, Trust};
 
-/// Least time between the end of a list and the start of the next.
-const BREATHER: Duration = Duration::from_millis(100);
+/// Of lists that fail in a row, the first and then each of this number is logged: about one a minute.
+const LOG_EVERY: u32 = 60;
 
 /// How patient the loop is, and how much it queues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,12 +82,7 @@ pub struct Relist<R> {
     wanted: BTreeMap<PodUid, Ask>,
     /// Looks under way, with the start of the newest.
     looking: BTreeMap<PodUid, Instant>,
-    /// A complete list is to begin as soon as none is under way.
-    list_asked: bool,
-    /// The next complete list comes after the short period, whatever the stream is worth.
-    hurry: bool,
-    list_started: Instant,
-    list_ended: Instant,
+    cadence: Cadence,
     /// Something is to be committed.
     news: bool,
     undelivered: VecDeque<PodLifecycleEvent>,
@@ -119,10 +115,7 @@ pub fn new<R: Runtime>(
         repeats: Repeats::default(),
         wanted: BTreeMap::new(),
         looking: BTreeMap::new(),
-        list_asked: true,
-        hurry: false,
-        list_started: now,
-        list_ended: now,
+        cadence: Cadence::default(),
         news: false,
         undelivered: VecDeque::new(),
         snapshots,
@@ -187,7 +180,7 @@ impl<R: Runtime> Relist<R> {
                 debug!(%uid, %error, "failed to look at a pod, the next list covers it");
                 self.looking.remove(&uid);
                 self.repeats.looked(&uid, now, |container| self.drafts.runs(&uid, container));
-                self.hurry = true;
+                self.cadence.hurry();
             }
             Answer::Status(asked, status) => {
                 if let Err(error) = &status {
@@ -200,26 +193,36 @@ impl<R: Runtime> Relist<R> {
     }
 
     fn take_list(&mut self, listed: Result<Listed, Unanswered>, begin: u64, now: Instant) {
-        self.list_ended = now;
-        match listed {
-            Ok(listed) => {
-                let full = self.drafts.take_full(listed, begin);
-                self.list_asked |= full.again;
-                self.trust.listed(begin, &full.changed, now);
-                self.health.send_modify(|health| {
-                    health.last_list_ok = now;
-                    health.consecutive_failures = 0;
-                    health.last_error = None;
-                });
+        self.cadence.ended(now);
+        let full = match listed.map(|listed| self.drafts.take_full(listed, begin)) {
+            Ok(Some(full)) => full,
+            Ok(None) => {
+                return self.list_failed(&Unanswered("the first list refers to one before it".into()));
             }
-            Err(error) => {
-                warn!(%error, "failed to list what the runtime holds, nothing is concluded from that");
-                self.hurry = true;
-                self.health.send_modify(|health| {
-                    health.consecutive_failures = health.consecutive_failures.saturating_add(1);
-                    health.last_error = Some(error.to_string());
-                });
-            }
+            Err(error) => return self.list_failed(&error),
+        };
+        if full.again {
+            self.cadence.ask();
+        }
+        self.trust.listed(begin, &full.changed, now);
+        self.health.send_modify(|health| {
+            health.last_list_ok = now;
+            health.consecutive_failures = 0;
+            health.last_error = None;
+        });
+    }
+
+    /// Concludes nothing but that the next one is not to wait long.
+    fn list_failed(&mut self, error: &Unanswered) {
+        self.cadence.hurry();
+        let mut failures = 0u32;
+        self.health.send_modify(|health| {
+            failures = health.consecutive_failures.saturating_add(1);
+            health.consecutive_failures = failures;
+            health.last_error = Some(error.to_string());
+        });
+        if failures % LOG_EVERY == 1 {
+            warn!(%error, failures, "failed to list what the runtime holds");
         }
     }
 
@@ -240,23 +243,17 @@ impl<R: Runtime> Relist<R> {
         for uid in self.repeats.take_due(now) {
             self.wanted.entry(uid).or_default().own = true;
         }
-        self.list_asked |= asked.list;
-    }
-
-    /// One period after the last list began, and a little after it ended.
-    fn list_due(&self, now: Instant) -> Instant {
-        if self.list_asked {
-            return now;
+        if asked.list {
+            self.cadence.ask();
         }
-        let period = if self.hurry { PERIOD } else { self.trust.period(now) };
-        later(self.list_started, period).max(later(self.list_ended, BREATHER))
     }
 
     fn start_list(&mut self, now: Instant) {
-        if self.calls.lists() || now < self.list_due(now) {
+        let early = self.cadence.due(self.trust.period(now)).is_some_and(|due| now < due);
+        if early || self.calls.lists() {
             return;
         }
-        (self.list_asked, self.hurry, self.list_started) = (false, false, now);
+        self.cadence.started(now);
         self.calls.list(self.sequence.begin(), self.config.list_deadline, now);
     }
 
@@ -328,7 +325,7 @@ impl<R: Runtime> Relist<R> {
 
     /// When there is something to do even if nothing happens.
     fn next_due(&self, now: Instant) -> Instant {
-        let list = if self.calls.lists() { None } else { Some(self.list_due(now)) };
+        let list = if self.calls.lists() { None } else { self.cadence.due(self.trust.period(now)) };
         let waits = !self.wanted.is_empty() || self.drafts.waits();
         let lent = if waits { self.calls.next_lent(now) } else { None };
         let dues = [list, lent, self.repeats.next(), self.drafts.next_retry(now), self.trust.next()];

@@ -53,7 +53,8 @@ impl Trust {
     pub(crate) fn asked(&mut self, uid: &PodUid, at: u64, by_hint: bool) {
         let late = self.unannounced.remove(uid).is_some();
         self.proven |= late && by_hint;
-        self.asked.insert(uid.clone(), Asked { at, by_hint });
+        let before = self.asked.get(uid).is_some_and(|asked| asked.by_hint);
+        self.asked.insert(uid.clone(), Asked { at, by_hint: by_hint || before });
     }
 
     /// A look found a difference.

@@ -106,13 +106,15 @@ impl Drafts {
             .count()
     }
 
-    /// Takes in a complete list that began at `begin`; lists arrive in the order in which they began.
-    pub(crate) fn take_full(&mut self, answer: Listed, begin: u64) -> FullList {
+    /// Takes in a complete list that began at `begin`; lists arrive in the order in which they began. None when it
+    /// says no more than "as before" and there is no before.
+    pub(crate) fn take_full(&mut self, answer: Listed, begin: u64) -> Option<FullList> {
         match answer {
+            Listed::Unchanged if self.listed == 0 => return None,
             Listed::Unchanged if self.agrees => {
                 self.listed = begin;
                 self.looked.retain(|_, looked| *looked > begin);
-                return FullList::default();
+                return Some(FullList::default());
             }
             Listed::Unchanged => {}
             Listed::Changed(listing) => self.last_list = listing,
@@ -120,7 +122,7 @@ impl Drafts {
         let listing = std::mem::take(&mut self.last_list);
         let full = self.take_grouped(&listing, begin);
         self.last_list = listing;
-        full
+        Some(full)
     }
 
     fn take_grouped(&mut self, listing: &Listing, begin: u64) -> FullList {
@@ -237,6 +239,9 @@ impl Drafts {
     /// The next status calls that may start at `now`, so many of pods in good standing and so many retries; they
     /// count as started.
     pub(crate) fn start_wanted(&mut self, now: Instant, fresh: usize, retries: usize) -> Vec<Inspection> {
+        if fresh == 0 && retries == 0 {
+            return Vec::new();
+        }
         let drafts = self.unsettled.iter().filter_map(|uid| Some((uid, self.pods.get(uid)?)));
         let (quarantined, good): (Vec<_>, Vec<_>) = drafts.partition(|(_, draft)| draft.quarantine.is_some());
         let good = good.into_iter().flat_map(|(uid, draft)| draft.wanted(uid, now)).take(fresh);

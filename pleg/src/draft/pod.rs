@@ -91,11 +91,16 @@ impl Draft {
             .map(|held| Target::Sandbox(held.record.id.clone()))
             .chain(containers.map(|held| Target::Container(held.record.id.clone())))
             .map(|target| Inspection { uid: uid.clone(), target, kind });
-        match &self.quarantine {
-            None => wanted.collect(),
-            Some(quarantine) if now < quarantine.next_retry || self.asks() => Vec::new(),
-            Some(_) => wanted.take(1).collect(),
+        let mut wanted: Vec<_> = wanted.collect();
+        if let Some(quarantine) = &self.quarantine {
+            if now < quarantine.next_retry || self.asks() {
+                return Vec::new();
+            }
+            let turn = (quarantine.failures as usize).checked_rem(wanted.len()).unwrap_or(0);
+            wanted.rotate_left(turn); // so that one that hangs for ever does not hide the others
+            wanted.truncate(1);
         }
+        wanted
     }
 
     /// Whether a status call is under way.
