@@ -13,6 +13,7 @@ use pinnace_cri::id::PodUid;
 
 use super::desired::{DesiredPod, Held, Origin};
 use super::fault::Fault;
+use super::fnv::Fnv128a;
 use super::{defaults, gate, validate};
 
 /// Annotation with the hash of the manifest (`pkg/kubelet/types` of Kubernetes).
@@ -134,25 +135,5 @@ fn hash(pod: &Pod, file: &Path, node: &str) -> String {
     hash.write(format!("host:{node}").as_bytes());
     hash.write(b"file:");
     hash.write(std::os::unix::ffi::OsStrExt::as_bytes(file.as_os_str()));
-    format!("{:032x}", hash.0)
+    hash.hex()
 }
-
-/// FNV-1a with 128 bits.
-struct Fnv128a(u128);
-
-impl Default for Fnv128a {
-    fn default() -> Self {
-        Self(0x6c62_272e_07bb_0142_62b8_2175_6295_c58d)
-    }
-}
-
-impl Fnv128a {
-    const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = (self.0 ^ u128::from(*byte)).wrapping_mul(Self::PRIME);
-        }
-    }
-}
-
