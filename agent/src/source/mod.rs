@@ -8,6 +8,7 @@ pub mod defaults;
 pub mod desired;
 pub mod fault;
 pub mod files;
+mod fnv;
 pub mod gate;
 pub mod static_pod;
 pub mod validate;

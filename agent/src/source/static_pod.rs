@@ -13,6 +13,7 @@ use pinnace_cri::id::PodUid;
 
 use super::desired::{DesiredPod, Held, Origin};
 use super::fault::Fault;
+use super::fnv::Fnv128a;
 use super::{defaults, gate, validate};
 
 /// Annotation with the hash of the manifest (`pkg/kubelet/types` of Kubernetes).
@@ -90,12 +91,8 @@ fn forget_what_the_api_server_sets(pod: &mut Pod) {
 
 /// A static pod runs where it is read; one that names another node was surely put here by mistake.
 fn foreign_node(pod: &Pod, node: &str) -> Option<Held> {
-    let named =
-        pod.spec.as_ref()?.node_name.as_deref().filter(|named| !named.is_empty() && *named != node)?;
-    Some(Held {
-        field: "spec.nodeName".to_owned(),
-        reason: format!("names {named:?}, this node is {node:?}"),
-    })
+    let named = pod.spec.as_ref()?.node_name.as_deref().filter(|named| !named.is_empty() && *named != node)?;
+    Some(Held { field: "spec.nodeName".to_owned(), reason: format!("names {named:?}, this node is {node:?}") })
 }
 
 fn name_it(pod: &mut Pod, node: &str, hash: &str, seen: Timestamp) {
@@ -138,24 +135,5 @@ fn hash(pod: &Pod, file: &Path, node: &str) -> String {
     hash.write(format!("host:{node}").as_bytes());
     hash.write(b"file:");
     hash.write(std::os::unix::ffi::OsStrExt::as_bytes(file.as_os_str()));
-    format!("{:032x}", hash.0)
-}
-
-/// FNV-1a with 128 bits.
-struct Fnv128a(u128);
-
-impl Default for Fnv128a {
-    fn default() -> Self {
-        Self(0x6c62_272e_07bb_0142_62b8_2175_6295_c58d)
-    }
-}
-
-impl Fnv128a {
-    const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = (self.0 ^ u128::from(*byte)).wrapping_mul(Self::PRIME);
-        }
-    }
+    hash.hex()
 }

@@ -79,7 +79,7 @@ fn mounts(at: &str, mounts: &[VolumeMount], volumes: &BTreeSet<&str>, faults: &m
     for (index, mount) in mounts.iter().enumerate() {
         let at = format!("{at}.volumeMounts[{index}]");
         known(&format!("{at}.name"), &mount.name, volumes, faults);
-        // A relative path is taken from the root by the runtime, so upstream lets it pass; an empty one not.
+        // Stricter than upstream, which takes a relative path from the root.
         if mount.mount_path.is_empty() {
             faults.add(format!("{at}.mountPath"), "is missing");
         } else {
