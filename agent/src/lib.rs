@@ -1,5 +1,6 @@
 //! The agent: everything that knows Kubernetes.
 
+pub mod check;
 pub mod cli;
 pub mod clock;
 pub mod config;
