@@ -46,7 +46,7 @@ pub struct RunFlags {
     /// Address of this node; two, separated by a comma, for dual stack
     #[arg(long, value_name = "IP")]
     pub node_ip: Option<String>,
-    /// Log verbosity: 0 and 1 warnings and main steps, 2 and 3 more of them, 4 debug, 6 trace
+    /// Log verbosity: 0 to 3 main steps, 4 debug, 6 trace, 8 also other libraries
     #[arg(long = "v", short = 'v', value_name = "LEVEL", default_value_t = 0)]
     pub verbosity: u32,
     /// Log format
