@@ -7,7 +7,7 @@
 DEV_DIR=${DEV_DIR:?set DEV_DIR to deploy/dev before sourcing instance.sh}
 DEV_ROOT=/var/lib/pinnace-dev
 DEV_RUN=/run/pinnace-dev
-DEV_CACHE=${PINNACE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/pinnace}
+DEV_CACHE=${PINNACE_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/pinnace}
 
 die() {
     echo "${0##*/}: $*" >&2
