@@ -18,6 +18,7 @@ pub mod quantity;
 pub mod runtime;
 pub mod server;
 pub mod source;
+pub mod start;
 pub mod supervise;
 pub mod systemd;
 pub mod timeline;
