@@ -144,3 +144,18 @@ fn what_comes_later_is_refused_at_start() {
     );
     assert!(run(&["--virtual"], json!({})).unwrap_err().contains("--virtual: not supported yet"));
 }
+
+#[test]
+fn a_flag_wins_over_the_file_also_for_the_log() {
+    let file = json!({"logging": {"verbosity": 4, "format": "json"}});
+    let told = run(&["--v=0", "--log-format=text"], file.clone()).unwrap();
+    assert_eq!((told.verbosity, told.log_format), (0, LogFormat::Text));
+    let from_file = run(&[], file).unwrap();
+    assert_eq!((from_file.verbosity, from_file.log_format), (4, LogFormat::Json));
+}
+
+#[test]
+fn defaults_are_those_of_an_empty_command_line() {
+    let root = Path::new("/var/lib/kubelet");
+    assert_eq!(Config::defaults("node-1.example.org", root).unwrap(), run(&[], json!({})).unwrap());
+}
