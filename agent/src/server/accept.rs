@@ -108,13 +108,22 @@ pub(crate) async fn pause_after(error: std::io::Error, stop: &CancellationToken)
 #[cfg(test)]
 mod tests {
     use axum::routing::get;
+    use futures::StreamExt;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
     use tokio::time::Instant;
 
     use super::*;
 
     fn connections(limit: usize, stop: &CancellationToken) -> Connections {
-        Connections::new(Router::new().route("/", get(|| async { "hello" })), limit, stop.clone())
+        let slow = || async {
+            let words = futures::stream::iter(["one ", "two ", "three"]).then(|word| async move {
+                tokio::time::sleep(Duration::from_secs(60)).await;
+                Ok::<_, std::io::Error>(word)
+            });
+            axum::body::Body::from_stream(words)
+        };
+        let router = Router::new().route("/", get(|| async { "hello" })).route("/slow", get(slow));
+        Connections::new(router, limit, stop.clone())
     }
 
     fn connect(connections: &mut Connections) -> DuplexStream {
@@ -137,6 +146,17 @@ mod tests {
             assert!((15..=16).contains(&passed), "{said:?} lasted {passed} s");
             assert_eq!(answer.contains("hello"), said.ends_with("\r\n\r\n"), "{answer}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_answer_is_not_cut_off() {
+        let stop = CancellationToken::new();
+        let mut connections = connections(8, &stop);
+        let mut stream = connect(&mut connections);
+        stream.write_all(b"GET /slow HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.contains("one ") && answer.ends_with("5\r\nthree\r\n0\r\n\r\n"), "{answer}");
     }
 
     #[tokio::test(start_paused = true)]
