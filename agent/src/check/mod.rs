@@ -60,7 +60,60 @@ fn error(what: &str, found: impl Into<String>, fix: impl Into<String>) -> CheckV
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
+    use super::observed::{CniFile, Disk, Listing};
     use super::*;
+
+    fn any_seen() -> impl Strategy<Value = Observed> {
+        let text = "(\\PC{0,20}\n?){0,3}";
+        let disk = prop::option::of((any::<u64>(), any::<u64>(), any::<u64>(), any::<u64>()));
+        (prop::collection::vec(text, 13), any::<[bool; 3]>(), disk, any::<Vec<u32>>()).prop_map(
+            |(texts, [present, kmsg, own_agent], disk, kubelets)| {
+                let text = |index: usize| texts[index].clone();
+                let maybe = |index: usize| present.then(|| text(index));
+                Observed {
+                    euid: u32::from(present),
+                    kernel_release: text(0),
+                    wall: jiff::Timestamp::UNIX_EPOCH,
+                    mounts: text(1),
+                    cgroup_controllers: maybe(2),
+                    cgroups_v1: text(3),
+                    swaps: text(4),
+                    filesystems: text(5),
+                    kmsg: if kmsg { Ok(()) } else { Err(text(6)) },
+                    inotify_instances: maybe(7),
+                    inotify_watches: maybe(8),
+                    ip_forward: maybe(9),
+                    bridge_netfilter: maybe(10),
+                    listening: text(11),
+                    kubelets,
+                    own_agent,
+                    ports: vec![1],
+                    root_dir: "/r".into(),
+                    root_dir_writable: if kmsg { Ok(()) } else { Err(text(6)) },
+                    disk: disk.map(|(bytes, bytes_free, inodes, inodes_free)| Disk {
+                        bytes,
+                        bytes_free,
+                        inodes,
+                        inodes_free,
+                    }),
+                    runtime_socket: "/s".into(),
+                    cni_configs: (vec![], maybe(12).map(|text| CniFile { path: "/c".into(), text })),
+                    cni_plugins: Listing::default(),
+                }
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_seen_only_what_is_wrong_has_a_fix(seen in any_seen(), reason in "\\PC{0,20}") {
+            for finding in findings(&seen, &Err(reason)) {
+                prop_assert_eq!(finding.fix.is_empty(), finding.level == CheckLevel::Ok, "{:?}", finding);
+            }
+        }
+    }
 
     #[test]
     fn this_machine_can_be_looked_at() {

@@ -121,20 +121,26 @@ pub fn other_kubelet(kubelets: &[u32], own_agent: bool) -> CheckView {
     }
 }
 
-/// Ports that are taken, from `/proc/net/tcp` and `tcp6`.
+/// Ports that are taken, from `/proc/net/tcp` and `tcp6`. `wanted` are the agent's own.
 #[must_use]
 pub fn ports(listening: &str, wanted: &[u16], own_agent: bool) -> CheckView {
     let in_use = listening_ports(listening);
-    let all: Vec<u16> = wanted.iter().copied().chain([KUBELET_PORT]).collect();
-    let taken: Vec<String> = all.iter().filter(|port| in_use.contains(port)).map(u16::to_string).collect();
-    let names = all.iter().map(u16::to_string).collect::<Vec<_>>().join(", ");
-    if taken.is_empty() {
-        ok("ports", format!("{names} are free"))
-    } else if own_agent {
-        ok("ports", format!("{} in use; the agent is running", taken.join(", ")))
-    } else {
+    let taken: Vec<String> = wanted.iter().filter(|port| in_use.contains(port)).map(u16::to_string).collect();
+    if !taken.is_empty() && !own_agent {
         let fix = format!("see who listens: ss -ltnp '( sport = :{} )'", taken.join(" or sport = :"));
-        error("ports", format!("in use: {}", taken.join(", ")), fix)
+        return error("ports", format!("in use: {}", taken.join(", ")), fix);
+    }
+    if in_use.contains(&KUBELET_PORT) {
+        let found = format!("{KUBELET_PORT} is in use: another kubelet?");
+        return warning("ports", found, format!("see who listens: ss -ltnp sport = :{KUBELET_PORT}"));
+    }
+    match (wanted, own_agent) {
+        (_, true) => ok("ports", "in use by the agent, which is running"),
+        ([], false) => ok("ports", "none needed"),
+        (wanted, false) => {
+            let names = wanted.iter().map(u16::to_string).collect::<Vec<_>>().join(", ");
+            ok("ports", format!("{names} free"))
+        }
     }
 }
 
@@ -215,6 +221,8 @@ mod tests {
         assert_eq!(ports(table, &[10_248], false).level, Error);
         assert_eq!(ports(table, &[10_248], true).level, Fine);
         assert_eq!(ports(table, &[], false).level, Fine);
+        let kubelet = "0: 0100007F:280A 00000000:0000 0A 00000000:00000000\n";
+        assert_eq!(ports(kubelet, &[10_248], false).level, Warning);
         assert_eq!(ports("garbage\n\n0: x 0A\n", &[1], false).level, Fine);
         assert_eq!(other_kubelet(&[], false).level, Fine);
         assert_eq!(other_kubelet(&[7, 9], true).level, Error);

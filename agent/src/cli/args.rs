@@ -162,7 +162,7 @@ mod tests {
         assert!(parse(&["pinnace", "logs"]).unwrap_err().contains("<POD>"));
         assert!(parse(&["pinnace", "pods", "-o", "yaml"]).unwrap_err().contains("possible values"));
         assert!(
-            matches!(parse(&["pinnace", "run", "-v4"]).unwrap().command, Command::Run(f) if f.verbosity == 4)
+            matches!(parse(&["pinnace", "run", "-v4"]).unwrap().command, Command::Run(f) if f.verbosity == Some(4))
         );
     }
 

@@ -101,7 +101,7 @@ impl Client {
     }
 
     /// Copies an answer of any length to `out`, as it comes. Writing may block: this process does nothing else.
-    pub async fn copy(&self, path: &str, out: &mut dyn Write) -> Result<(), ClientError> {
+    pub async fn copy(&self, path: &str, out: &mut (impl Write + ?Sized)) -> Result<(), ClientError> {
         let mut connection = JoinSet::new();
         let mut body = self.ask(path, &mut connection).await?.into_body();
         while let Some(frame) = body.frame().await {

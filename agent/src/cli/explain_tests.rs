@@ -1,5 +1,7 @@
 //! Golden tests of the page.
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::view::PodView;
 
@@ -89,4 +91,20 @@ fn a_held_pod_names_its_fields() {
 #[test]
 fn what_is_overdue_is_due() {
     assert!(page(&view(), at("11:00:00")).contains("(due)"));
+}
+
+proptest! {
+    #[test]
+    fn a_terminal_obeys_nothing_on_the_page(text in any::<String>(), took_ms in any::<Option<u64>>()) {
+        let mut view = view();
+        view.pod.reason = text.clone();
+        view.held = vec![text.clone()];
+        view.containers[0].message = text.clone();
+        view.timeline[0].what = text.clone();
+        view.timeline[0].took_ms = took_ms;
+        view.step.as_mut().unwrap().waiting_for = text.clone();
+        view.last_error.as_mut().unwrap().error = Some(text);
+        let page = page(&view, at("10:00:00"));
+        prop_assert!(!page.chars().any(|c| c.is_control() && c != '\n'), "{:?}", page);
+    }
 }

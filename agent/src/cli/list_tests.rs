@@ -1,5 +1,7 @@
 //! Golden tests of the tables.
 
+use proptest::prelude::*;
+
 use super::*;
 
 /// The reader's clock in all of them.
@@ -113,4 +115,20 @@ fn findings_come_with_their_fix() {
     insta::assert_snapshot!(checks(&all));
     assert!(checks(&all[..2]).ends_with("\npods can run here, with less than full function\n"));
     assert!(checks(&all[..1]).ends_with("\neverything that pods need is here\n"));
+}
+
+proptest! {
+    #[test]
+    fn every_entry_is_one_line_that_a_terminal_does_not_obey(
+        texts in prop::collection::vec(any::<String>(), 1..5), wide: bool, at in -9_999_999_i64..9_999_999
+    ) {
+        let started = Timestamp::from_second(now().as_second() + at).ok();
+        let all: Vec<PodView> = texts
+            .iter()
+            .map(|text| PodView { status: text.clone(), reason: text.clone(), started, ..pod("web") })
+            .collect();
+        let table = pods(&all, wide, now());
+        prop_assert_eq!(table.lines().count(), all.len() + 1);
+        prop_assert!(!table.chars().any(|c| c.is_control() && c != '\n'));
+    }
 }

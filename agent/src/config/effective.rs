@@ -122,6 +122,14 @@ pub fn settle(inputs: Inputs<'_>) -> Result<Config, ConfigErrors> {
     if faults.found.is_empty() { Ok(config) } else { Err(ConfigErrors(faults.found)) }
 }
 
+impl Config {
+    /// The configuration without files and with no flag but the root directory, which must be absolute.
+    pub fn defaults(node_name: &str, root_dir: &Path) -> Result<Self, ConfigErrors> {
+        let (flags, file) = (RunFlags::for_root(root_dir), KubeletConfiguration::default());
+        settle(Inputs { flags: &flags, file: &file, layers: &[], hostname: node_name, directory: root_dir })
+    }
+}
+
 /// Collects faults and finds out which layer said what.
 struct Faults<'a> {
     layers: &'a [Layer],
@@ -201,7 +209,7 @@ fn build(inputs: Inputs<'_>, faults: &mut Faults<'_>) -> Config {
         },
         cluster_dns: file.cluster_dns.iter().flatten().filter_map(|text| text.parse().ok()).collect(),
         cluster_domain: file.cluster_domain.clone().unwrap_or_default(),
-        verbosity: flags.verbosity.max(logging.verbosity.unwrap_or(0)),
+        verbosity: flags.verbosity.or(logging.verbosity).unwrap_or(0),
         log_format: flags.log_format.unwrap_or(match logging.format.as_deref() {
             Some("json") => LogFormat::Json,
             _ => LogFormat::Text,

@@ -1,6 +1,7 @@
 //! Tests of `effective`.
 
 use clap::Parser;
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
@@ -143,4 +144,49 @@ fn what_comes_later_is_refused_at_start() {
          leave it out"
     );
     assert!(run(&["--virtual"], json!({})).unwrap_err().contains("--virtual: not supported yet"));
+}
+
+#[test]
+fn a_flag_wins_over_the_file_also_for_the_log() {
+    let file = json!({"logging": {"verbosity": 4, "format": "json"}});
+    let told = run(&["--v=0", "--log-format=text"], file.clone()).unwrap();
+    assert_eq!((told.verbosity, told.log_format), (0, LogFormat::Text));
+    let from_file = run(&[], file).unwrap();
+    assert_eq!((from_file.verbosity, from_file.log_format), (4, LogFormat::Json));
+}
+
+#[test]
+fn defaults_are_those_of_an_empty_command_line() {
+    let root = Path::new("/var/lib/kubelet");
+    assert_eq!(Config::defaults("node-1.example.org", root).unwrap(), run(&[], json!({})).unwrap());
+}
+
+fn any_seconds() -> impl Strategy<Value = String> {
+    (-5_i64..1_000).prop_map(|seconds| format!("{seconds}s"))
+}
+
+proptest! {
+    /// Whatever the file says, the agent gets values that it can work with, or does not start.
+    #[test]
+    fn what_is_accepted_is_in_range(
+        number in prop_oneof![-3_i32..5, any::<i32>()], port in -2_i32..70_000,
+        period in any_seconds(), serialize in any::<Option<bool>>(),
+    ) {
+        let file = json!({
+            "maxPods": number, "podPidsLimit": number, "maxParallelImagePulls": number, "healthzPort": port,
+            "syncFrequency": period, "fileCheckFrequency": period, "runtimeRequestTimeout": period,
+            "cpuCFSQuotaPeriod": "10ms", "serializeImagePulls": serialize,
+            "crashLoopBackOff": {"maxContainerRestartPeriod": period},
+        });
+        if let Ok(config) = run(&[], file) {
+            prop_assert!(config.max_pods > 0 && config.parallel_image_pulls > 0);
+            prop_assert!(serialize != Some(true) || config.parallel_image_pulls == 1);
+            prop_assert_eq!(config.healthz.map_or(0, |address| i32::from(address.port())), port);
+            for period in [config.sync_frequency, config.file_check_frequency, config.runtime_request_timeout] {
+                prop_assert!(period > Duration::ZERO);
+            }
+            let restart = config.max_container_restart_period;
+            prop_assert!((Duration::from_secs(1)..=Duration::from_secs(300)).contains(&restart));
+        }
+    }
 }

@@ -46,9 +46,9 @@ pub struct RunFlags {
     /// Address of this node; two, separated by a comma, for dual stack
     #[arg(long, value_name = "IP")]
     pub node_ip: Option<String>,
-    /// Log verbosity: 0 to 3 main steps, 4 debug, 6 trace, 8 also other libraries
-    #[arg(long = "v", short = 'v', value_name = "LEVEL", default_value_t = 0)]
-    pub verbosity: u32,
+    /// Log verbosity: 0 to 3 main steps, 4 debug, 6 trace, 8 also other libraries [default: 0]
+    #[arg(long = "v", short = 'v', value_name = "LEVEL")]
+    pub verbosity: Option<u32>,
     /// Log format
     #[arg(long, alias = "logging-format", value_name = "FORMAT", value_enum)]
     pub log_format: Option<LogFormat>,
@@ -123,6 +123,27 @@ pub struct SettingFlags {
     /// Resolver file that pods inherit [default: /etc/resolv.conf]
     #[arg(long, value_name = "PATH", value_parser = path_or_empty())]
     pub resolv_conf: Option<PathBuf>,
+}
+
+impl RunFlags {
+    /// No flag but the root directory.
+    #[must_use]
+    pub fn for_root(root_dir: &Path) -> Self {
+        Self {
+            config: None,
+            config_dir: None,
+            root_dir: root_dir.to_owned(),
+            admin_socket: None,
+            hostname_override: None,
+            node_ip: None,
+            verbosity: None,
+            log_format: None,
+            settings: SettingFlags::default(),
+            kubeconfig: None,
+            bootstrap_kubeconfig: None,
+            virtual_node: false,
+        }
+    }
 }
 
 /// A path; empty is allowed, since it switches the setting off.
@@ -218,7 +239,7 @@ mod tests {
             "--log-format=json",
         ]);
         assert_eq!(flags.root_dir, PathBuf::from(DEFAULT_ROOT_DIR));
-        assert_eq!(flags.verbosity, 4);
+        assert_eq!(flags.verbosity, Some(4));
         assert_eq!(flags.log_format, Some(LogFormat::Json));
         assert_eq!(
             flags.settings.layer(Path::new("/work")).value,
@@ -232,8 +253,9 @@ mod tests {
 
     #[test]
     fn unset_flags_say_nothing() {
+        assert_eq!(parse(&[]), RunFlags::for_root(Path::new(DEFAULT_ROOT_DIR)));
         assert_eq!(parse(&[]).settings.layer(Path::new("/")).value, json!({}));
-        assert_eq!(parse(&["-v", "2"]).verbosity, 2);
+        assert_eq!(parse(&["-v", "2"]).verbosity, Some(2));
     }
 
     #[test]

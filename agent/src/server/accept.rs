@@ -18,7 +18,7 @@ use tracing::{debug, error, warn};
 /// How long a request head may take, and how long a connection may idle between requests.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long open connections may go on after stop. The whole agent has 5 s to end (B41).
-const DRAIN: Duration = Duration::from_secs(4);
+const DRAIN: Duration = Duration::from_secs(2);
 /// Wait after a failed accept: it fails at once again while the process is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Read buffer of one connection, in bytes. Requests here have short heads and no bodies.
@@ -102,5 +102,73 @@ pub(crate) async fn pause_after(error: std::io::Error, stop: &CancellationToken)
     tokio::select! {
         () = stop.cancelled() => {}
         () = tokio::time::sleep(ACCEPT_PAUSE) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use futures::StreamExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+    use tokio::time::Instant;
+
+    use super::*;
+
+    fn connections(limit: usize, stop: &CancellationToken) -> Connections {
+        let slow = || async {
+            let words = futures::stream::iter(["one ", "two ", "three"]).then(|word| async move {
+                tokio::time::sleep(Duration::from_secs(60)).await;
+                Ok::<_, std::io::Error>(word)
+            });
+            axum::body::Body::from_stream(words)
+        };
+        let router = Router::new().route("/", get(|| async { "hello" })).route("/slow", get(slow));
+        Connections::new(router, limit, stop.clone())
+    }
+
+    fn connect(connections: &mut Connections) -> DuplexStream {
+        let (ours, theirs) = duplex(1 << 10);
+        connections.serve(theirs);
+        ours
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a60_half_a_head_and_an_idle_connection_end_after_15_seconds() {
+        let stop = CancellationToken::new();
+        let mut connections = connections(8, &stop);
+        for said in ["", "GET / HTT", "GET / HTTP/1.1\r\nHost: x\r\n\r\n"] {
+            let start = Instant::now();
+            let mut stream = connect(&mut connections);
+            stream.write_all(said.as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            let _ = stream.read_to_string(&mut answer).await;
+            let passed = start.elapsed().as_secs();
+            assert!((15..=16).contains(&passed), "{said:?} lasted {passed} s");
+            assert_eq!(answer.contains("hello"), said.ends_with("\r\n\r\n"), "{answer}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_answer_is_not_cut_off() {
+        let stop = CancellationToken::new();
+        let mut connections = connections(8, &stop);
+        let mut stream = connect(&mut connections);
+        stream.write_all(b"GET /slow HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.contains("one ") && answer.ends_with("5\r\nthree\r\n0\r\n\r\n"), "{answer}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn stop_ends_idle_connections_at_once_and_silent_ones_soon() {
+        let stop = CancellationToken::new();
+        let mut connections = connections(8, &stop);
+        let (_idle, mut half) = (connect(&mut connections), connect(&mut connections));
+        half.write_all(b"GET / HTT").await.unwrap();
+        tokio::task::yield_now().await;
+        let start = Instant::now();
+        stop.cancel();
+        connections.drain().await;
+        assert!(start.elapsed() <= DRAIN + Duration::from_millis(10), "{:?}", start.elapsed());
     }
 }

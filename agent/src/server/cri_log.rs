@@ -42,10 +42,12 @@ impl Decoder {
         while !piece.is_empty() {
             piece = match &mut self.state {
                 State::Head(head) => {
-                    let (byte, rest) = piece.split_at(1);
-                    head.extend_from_slice(byte);
-                    let head = std::mem::take(head);
-                    self.state = self.after_head(head, out);
+                    let (part, rest) = piece.split_at(head_part(head, piece));
+                    head.extend_from_slice(part);
+                    if is_complete(head) {
+                        let head = std::mem::take(head);
+                        self.state = self.after_head(&head, out);
+                    }
                     rest
                 }
                 State::Content { whole } => {
@@ -62,15 +64,11 @@ impl Decoder {
         }
     }
 
-    /// Looks at the head after each byte: complete, cut short by the end of the line, or not a head at all.
-    fn after_head(&mut self, head: Vec<u8>, out: &mut Vec<u8>) -> State {
+    /// A head is complete, cut short by the end of its line, or not a head at all.
+    fn after_head(&mut self, head: &[u8], out: &mut Vec<u8>) -> State {
         let ends_line = head.last() == Some(&b'\n');
-        let fields = head.iter().filter(|byte| **byte == b' ').count();
-        if !ends_line && fields < 3 && head.len() < MAX_HEAD {
-            return State::Head(head);
-        }
-        let Some(Head { time, whole }) = parse(&head) else {
-            let raw = head.strip_suffix(b"\n").unwrap_or(&head);
+        let Some(Head { time, whole }) = parse(head) else {
+            let raw = head.strip_suffix(b"\n").unwrap_or(head);
             out.extend_from_slice(raw);
             self.at_start = false;
             if ends_line {
@@ -98,6 +96,26 @@ impl Decoder {
         }
         self.state = State::Head(Vec::new());
     }
+}
+
+fn spaces(bytes: &[u8]) -> usize {
+    bytes.iter().filter(|byte| **byte == b' ').count()
+}
+
+/// How much of a piece belongs to the head that has begun: up to its third space, the end of the line, or the
+/// longest that a head may be.
+fn head_part(head: &[u8], piece: &[u8]) -> usize {
+    let room = MAX_HEAD.saturating_sub(head.len()).min(piece.len());
+    let mut fields = spaces(head);
+    let ends = |byte: &u8| {
+        fields = fields.saturating_add(usize::from(*byte == b' '));
+        *byte == b'\n' || fields == 3
+    };
+    piece.iter().take(room).position(ends).map_or(room, |last| last.saturating_add(1))
+}
+
+fn is_complete(head: &[u8]) -> bool {
+    head.last() == Some(&b'\n') || head.len() >= MAX_HEAD || spaces(head) >= 3
 }
 
 /// The three fields of a head, if it is one. A line without content may end right after its tags.

@@ -17,6 +17,7 @@ use futures::{Stream, StreamExt};
 use inotify::{EventStream, Inotify, WatchMask};
 use nix::libc;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::cri_log::Decoder;
@@ -27,7 +28,7 @@ use super::views::Views;
 const BUFFER: usize = 32 << 10;
 /// Poll while inotify wakes: for the end of the container, which the file does not show.
 const SLOW_POLL: Duration = Duration::from_secs(1);
-/// Poll without inotify.
+/// Poll without inotify, and how often at most the container is looked at while its log is written to.
 const FAST_POLL: Duration = Duration::from_millis(250);
 /// Buffer for inotify events: one event with the longest file name is 272 bytes.
 const EVENTS: usize = 1_024;
@@ -58,6 +59,8 @@ struct Follow {
     views: Arc<dyn Views>,
     stop: CancellationToken,
     events: Option<EventStream<[u8; EVENTS]>>,
+    /// When the container was last seen running: not asked for at every line that is written.
+    seen_running: Option<Instant>,
     /// The container has ended: what is in the file now is all there will be.
     ended: bool,
 }
@@ -87,7 +90,7 @@ impl LogStream {
     pub fn follow(mut self, views: Arc<dyn Views>, stop: CancellationToken) -> Self {
         // inotify may be used up on a busy machine; polling does as well.
         let events = watch(&self.path).ok();
-        self.follow = Some(Follow { views, stop, events, ended: false });
+        self.follow = Some(Follow { views, stop, events, seen_running: None, ended: false });
         self
     }
 
@@ -136,7 +139,7 @@ impl LogStream {
         if follow.ended {
             return false;
         }
-        if is_running(follow.views.as_ref(), &self.path) {
+        if follow.is_running(&self.path) {
             follow.wait().await;
         } else {
             follow.ended = true;
@@ -146,6 +149,15 @@ impl LogStream {
 }
 
 impl Follow {
+    fn is_running(&mut self, path: &Path) -> bool {
+        if self.seen_running.is_some_and(|at| at.elapsed() < FAST_POLL) {
+            return true;
+        }
+        let running = is_running(self.views.as_ref(), path);
+        self.seen_running = running.then(Instant::now);
+        running
+    }
+
     async fn wait(&mut self) {
         let poll = if self.events.is_some() { SLOW_POLL } else { FAST_POLL };
         let written = async {

@@ -11,3 +11,8 @@ pub mod log_tail;
 pub mod lookup;
 pub mod socket;
 pub mod views;
+
+#[cfg(test)]
+mod fake;
+#[cfg(test)]
+mod tests;

@@ -31,6 +31,14 @@ pub enum SocketError {
     },
 }
 
+impl SocketError {
+    /// Whether another agent holds the socket.
+    #[must_use]
+    pub fn is_in_use(&self) -> bool {
+        matches!(self, Self::InUse(_))
+    }
+}
+
 /// A socket that listens, and its file.
 #[derive(Debug)]
 pub struct Socket {
@@ -112,6 +120,7 @@ mod tests {
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
         let first = Socket::bind(&path).await.unwrap();
         let error = Socket::bind(&path).await.unwrap_err();
+        assert!(error.is_in_use());
         assert_eq!(error.to_string(), format!("an agent is already running at {}", path.display()));
         drop(first);
         Socket::bind(&path).await.unwrap();
