@@ -186,6 +186,7 @@ impl Supervisor {
         task: impl Future<Output = ()> + Send + 'static,
     ) {
         let shared = Arc::clone(&self.shared);
+        let task = Box::pin(task);
         self.spawn(kind, Arc::clone(&name), async move {
             let loss = match caught(&name, task).await {
                 Err(panic) => SuperviseError::CorePanicked(panic),
@@ -203,6 +204,8 @@ impl Supervisor {
         task: impl Future<Output = T> + Send + 'static,
     ) -> Task<T> {
         let (sender, result) = oneshot::channel();
+        // Boxed before it is wrapped: each wrapper would hold a large task twice.
+        let task = Box::pin(task);
         self.spawn(kind, Arc::clone(&name), {
             let name = Arc::clone(&name);
             async move {

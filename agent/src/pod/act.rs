@@ -121,11 +121,12 @@ impl Actor {
     pub async fn perform(self: Arc<Self>, job: Job) -> Result<Done, Failure> {
         let place = job.place;
         let slots = match &job.step {
-            Step::EnsureImage { .. } => return self.ensure_image(&job).await,
+            Step::EnsureImage { .. } => return Box::pin(self.ensure_image(&job)).await,
             step if step.is_teardown() => self.teardowns.clone(),
             _ => self.creates.clone(),
         };
-        slots.run(place, self.in_slot(&job)).await
+        // Boxed here: a generated client call is some 30 KiB of state, and each layer around it would copy it.
+        slots.run(place, Box::pin(self.in_slot(&job))).await
     }
 
     async fn in_slot(&self, job: &Job) -> Result<Done, Failure> {
