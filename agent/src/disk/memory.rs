@@ -11,6 +11,8 @@ use super::Disk;
 #[derive(Debug, Default)]
 pub struct MemoryDisk {
     state: Mutex<State>,
+    /// Held while changing calls hang.
+    gate: Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -29,6 +31,8 @@ struct State {
 pub struct Failing {
     /// From this changing call on, counted from 0.
     pub from: u64,
+    /// So many calls fail.
+    pub calls: u64,
     /// What they fail with.
     pub kind: io::ErrorKind,
     /// Bytes of an append or of a replacement's temporary file that are written before it fails.
@@ -41,6 +45,11 @@ impl MemoryDisk {
     /// Makes changing calls fail; none mends the disk.
     pub fn set_failing(&self, failing: Option<Failing>) {
         self.lock().failing = failing;
+    }
+
+    /// Makes changing calls wait until the returned guard is dropped.
+    pub fn hang(&self) -> MutexGuard<'_, ()> {
+        self.gate.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Changing calls so far, failed ones included.
@@ -72,10 +81,13 @@ impl MemoryDisk {
 
     /// Counts a changing call and says how it fails, if it does.
     fn change(&self) -> (MutexGuard<'_, State>, Option<Failing>) {
+        drop(self.hang());
         let mut state = self.lock();
         let number = state.changes;
         state.changes = number.saturating_add(1);
-        let failing = state.failing.filter(|failing| number >= failing.from);
+        let failing = state
+            .failing
+            .filter(|failing| number.checked_sub(failing.from).is_some_and(|nth| nth < failing.calls));
         (state, failing)
     }
 
