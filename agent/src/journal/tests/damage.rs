@@ -10,7 +10,7 @@ fn exit_of(histories: &Histories, pod: usize) -> Option<u32> {
 /// One run that appends, forgets and compacts; returns what was acknowledged before the disk died.
 async fn run_until_the_disk_dies(disk: &Arc<MemoryDisk>) -> Vec<Entry> {
     let running = Running::start(disk);
-    let words = "x".repeat(150_000);
+    let words = "x".repeat(2_400);
     let mut acknowledged = Vec::new();
     for number in 0..8 {
         let entries = vec![attempt(number as usize % 3, number), exited(number as usize % 3, number, &words)];
@@ -58,7 +58,7 @@ async fn b83_power_cut_at_every_write_loses_nothing_that_was_acknowledged() {
 /// everything is there.
 #[tokio::test(start_paused = true)]
 async fn b83_a_write_that_fails_for_a_moment_loses_nothing() {
-    let words = "x".repeat(150_000);
+    let words = "x".repeat(2_400);
     for at in 0..16 {
         for (calls, partial, after_rename) in
             [(1, 0, false), (2, 40, false), (1, 400_000, false), (1, 0, true)]

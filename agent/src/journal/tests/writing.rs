@@ -113,7 +113,7 @@ async fn a_long_log_is_compacted() {
     }
     sleep(Duration::from_millis(10)).await;
     let files = running.disk.files();
-    assert!(files[Path::new(LOG)].len() < (1 << 20) + 8_192);
+    assert!(files[Path::new(LOG)].len() < super::super::store::MIN_COMPACT_BYTES as usize + 8_192);
     let found = reopen(&running.disk);
     assert_eq!(found.histories[&uid(1)].containers["main"].last_exit.as_ref().unwrap().attempt, 599);
 }
