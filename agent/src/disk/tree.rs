@@ -159,7 +159,9 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::symlink;
     use std::path::PathBuf;
+    use std::sync::Barrier;
 
+    use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
     use nix::mount::{MsFlags, mount, umount};
     use proptest::prelude::*;
 
@@ -275,26 +277,25 @@ mod tests {
         assert!(!ground.tree.exists());
     }
 
-    /// Somebody swaps a directory for a link to the outside, over and over, while the tree is removed.
+    /// Somebody exchanges a directory and a link to the outside, over and over, while the tree is removed.
     #[test]
     fn i7_a_directory_that_is_swapped_for_a_link_never_redirects_the_removal() {
-        for _ in 0..100 {
+        let swap =
+            |a: &Path, b: &Path| renameat2(AT_FDCWD, a, AT_FDCWD, b, RenameFlags::RENAME_EXCHANGE).is_ok();
+        for _ in 0..200 {
             let ground = ground();
-            let outside = ground.sentinel.parent().unwrap().to_owned();
-            let (real, hidden) = (ground.tree.join("a"), ground.tree.with_file_name("hidden"));
-            let over = std::sync::atomic::AtomicBool::new(false);
+            let (inside, hidden) = (ground.tree.join("a"), ground.tree.with_file_name("hidden"));
+            symlink(ground.sentinel.parent().unwrap(), &hidden).unwrap();
+            let began = Barrier::new(2);
             std::thread::scope(|scope| {
                 scope.spawn(|| {
-                    while !over.load(std::sync::atomic::Ordering::Relaxed) {
-                        // Each step may fail: the removal works on the same names.
-                        let _ = fs::rename(&real, &hidden);
-                        let _ = symlink(&outside, &real);
-                        let _ = fs::remove_file(&real);
-                        let _ = fs::rename(&hidden, &real);
-                    }
+                    assert!(swap(&inside, &hidden));
+                    began.wait();
+                    while swap(&inside, &hidden) {}
                 });
-                let _removed_or_disturbed = remove(&ground.tree);
-                over.store(true, std::sync::atomic::Ordering::Relaxed);
+                began.wait();
+                // Removes the link or the directory, or notices the exchange and refuses.
+                while remove(&ground.tree).is_err() {}
             });
             assert!(ground.sentinel.exists());
         }
