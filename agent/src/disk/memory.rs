@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::Disk;
 
@@ -11,8 +11,9 @@ use super::Disk;
 #[derive(Debug, Default)]
 pub struct MemoryDisk {
     state: Mutex<State>,
-    /// Held while changing calls hang.
-    gate: Mutex<()>,
+    /// Changing calls hang until it says otherwise.
+    hanging: Mutex<bool>,
+    released: Condvar,
 }
 
 #[derive(Debug, Default)]
@@ -47,9 +48,10 @@ impl MemoryDisk {
         self.lock().failing = failing;
     }
 
-    /// Makes changing calls wait until the returned guard is dropped.
-    pub fn hang(&self) -> MutexGuard<'_, ()> {
-        self.gate.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Makes changing calls wait until told otherwise.
+    pub fn set_hanging(&self, hanging: bool) {
+        *self.hanging.lock().unwrap_or_else(PoisonError::into_inner) = hanging;
+        self.released.notify_all();
     }
 
     /// Changing calls so far, failed ones included.
@@ -81,7 +83,8 @@ impl MemoryDisk {
 
     /// Counts a changing call and says how it fails, if it does.
     fn change(&self) -> (MutexGuard<'_, State>, Option<Failing>) {
-        drop(self.hang());
+        let hanging = self.hanging.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(self.released.wait_while(hanging, |hanging| *hanging));
         let mut state = self.lock();
         let number = state.changes;
         state.changes = number.saturating_add(1);

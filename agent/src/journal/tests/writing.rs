@@ -122,7 +122,7 @@ async fn a_long_log_is_compacted() {
 async fn a_disk_that_hangs_is_told_and_holds_nobody_up_for_ever() {
     let running = Running::start(&Arc::default());
     running.journal.record_before_effect(vec![attempt(1, 0)]).await.unwrap();
-    let hung = running.disk.hang();
+    running.disk.set_hanging(true);
     let journal = running.journal.clone();
     let mut callers = JoinSet::new();
     callers.spawn(async move { journal.record_before_effect(vec![attempt(1, 1)]).await });
@@ -135,7 +135,7 @@ async fn a_disk_that_hangs_is_told_and_holds_nobody_up_for_ever() {
     assert!(matches!(answer, Err(JournalError::Timeout)), "{answer:?}");
     running.journal.record(attempt(1, 2), Class::Soon);
     assert_eq!(running.journal.condition().borrow().as_deref(), Some("the disk gives no answer"));
-    drop(hung);
+    running.disk.set_hanging(false);
     let mended = running.journal.condition().wait_for(Option::is_none).await.map(|_| ());
     assert!(mended.is_ok());
     sleep(Duration::from_millis(200)).await;
