@@ -201,6 +201,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(40))]
+
         #[test]
         fn bounded_and_first_warnings_are_kept_while_there_is_a_normal_one(
             events in prop::collection::vec((any::<bool>(), 0..1_500_u32), 0..2_500)

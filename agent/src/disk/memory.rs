@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::Disk;
 
@@ -11,6 +11,9 @@ use super::Disk;
 #[derive(Debug, Default)]
 pub struct MemoryDisk {
     state: Mutex<State>,
+    /// Changing calls hang until it says otherwise.
+    hanging: Mutex<bool>,
+    released: Condvar,
 }
 
 #[derive(Debug, Default)]
@@ -29,6 +32,8 @@ struct State {
 pub struct Failing {
     /// From this changing call on, counted from 0.
     pub from: u64,
+    /// So many calls fail.
+    pub calls: u64,
     /// What they fail with.
     pub kind: io::ErrorKind,
     /// Bytes of an append or of a replacement's temporary file that are written before it fails.
@@ -41,6 +46,12 @@ impl MemoryDisk {
     /// Makes changing calls fail; none mends the disk.
     pub fn set_failing(&self, failing: Option<Failing>) {
         self.lock().failing = failing;
+    }
+
+    /// Makes changing calls wait until told otherwise.
+    pub fn set_hanging(&self, hanging: bool) {
+        *self.hanging.lock().unwrap_or_else(PoisonError::into_inner) = hanging;
+        self.released.notify_all();
     }
 
     /// Changing calls so far, failed ones included.
@@ -72,10 +83,14 @@ impl MemoryDisk {
 
     /// Counts a changing call and says how it fails, if it does.
     fn change(&self) -> (MutexGuard<'_, State>, Option<Failing>) {
+        let hanging = self.hanging.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(self.released.wait_while(hanging, |hanging| *hanging));
         let mut state = self.lock();
         let number = state.changes;
         state.changes = number.saturating_add(1);
-        let failing = state.failing.filter(|failing| number >= failing.from);
+        let failing = state
+            .failing
+            .filter(|failing| number.checked_sub(failing.from).is_some_and(|nth| nth < failing.calls));
         (state, failing)
     }
 

@@ -159,8 +159,11 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::symlink;
     use std::path::PathBuf;
+    use std::sync::Barrier;
 
+    use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
     use nix::mount::{MsFlags, mount, umount};
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -262,7 +265,8 @@ mod tests {
     fn depth_and_width_do_not_matter() {
         let ground = ground();
         let mut here: OwnedFd = File::open(&ground.tree).unwrap().into();
-        for _ in 0..3_000 {
+        // Deeper than a process may have files open.
+        for _ in 0..1_100 {
             nix::sys::stat::mkdirat(&here, c"d", Mode::from_bits_truncate(0o700)).unwrap();
             here = openat(&here, c"d", DIRECTORY, Mode::empty()).unwrap();
         }
@@ -271,5 +275,97 @@ mod tests {
         }
         remove(&ground.tree).unwrap();
         assert!(!ground.tree.exists());
+    }
+
+    /// Somebody exchanges a directory and a link to the outside, over and over, while the tree is removed.
+    #[test]
+    fn i7_a_directory_that_is_swapped_for_a_link_never_redirects_the_removal() {
+        let swap =
+            |a: &Path, b: &Path| renameat2(AT_FDCWD, a, AT_FDCWD, b, RenameFlags::RENAME_EXCHANGE).is_ok();
+        for _ in 0..200 {
+            let ground = ground();
+            let (inside, hidden) = (ground.tree.join("a"), ground.tree.with_file_name("hidden"));
+            symlink(ground.sentinel.parent().unwrap(), &hidden).unwrap();
+            let began = Barrier::new(2);
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    assert!(swap(&inside, &hidden));
+                    began.wait();
+                    while swap(&inside, &hidden) {}
+                });
+                began.wait();
+                // Removes the link or the directory, or notices the exchange and refuses.
+                while remove(&ground.tree).is_err() {}
+            });
+            assert!(ground.sentinel.exists());
+        }
+    }
+
+    /// What a random tree holds, in the order in which it is made; each goes into a directory made before.
+    #[derive(Debug, Clone, Copy)]
+    enum Thing {
+        Directory,
+        File,
+        LinkOutside,
+        LinkUp,
+        Mount,
+    }
+
+    fn thing() -> impl Strategy<Value = Thing> {
+        prop_oneof![
+            8 => Just(Thing::Directory),
+            8 => Just(Thing::File),
+            3 => Just(Thing::LinkOutside),
+            3 => Just(Thing::LinkUp),
+            1 => Just(Thing::Mount),
+        ]
+    }
+
+    /// Makes the tree; returns the mounts in it.
+    fn make(ground: &Ground, things: &[(Thing, usize)]) -> Vec<PathBuf> {
+        let outside = ground.sentinel.parent().unwrap();
+        let mut directories = vec![ground.tree.clone()];
+        let mut mounts = Vec::new();
+        for (number, (thing, place)) in things.iter().enumerate() {
+            let path = directories[place % directories.len()].join(format!("t{number}"));
+            match thing {
+                Thing::Directory => {
+                    fs::create_dir(&path).unwrap();
+                    directories.push(path);
+                }
+                Thing::File => fs::write(path, "x").unwrap(),
+                Thing::LinkOutside => symlink(outside, path).unwrap(),
+                Thing::LinkUp => symlink("..", path).unwrap(),
+                Thing::Mount => {
+                    fs::create_dir(&path).unwrap();
+                    match mount(Some(outside), &path, None::<&str>, MsFlags::MS_BIND, None::<&str>) {
+                        Ok(()) => mounts.push(path),
+                        Err(error) => println!("SKIPPED: needs root and the right to mount: {error}"),
+                    }
+                }
+            }
+        }
+        mounts
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(60))]
+
+        #[test]
+        fn i7_no_tree_reaches_outside_and_one_with_a_mount_is_left_whole(
+            things in prop::collection::vec((thing(), 0..100_usize), 0..25)
+        ) {
+            let ground = ground();
+            let mounts = make(&ground, &things);
+            let removed = remove(&ground.tree);
+            let top_is_there = ground.tree.join("top").exists();
+            for mount in &mounts {
+                umount(mount).unwrap();
+            }
+            prop_assert!(ground.sentinel.exists());
+            prop_assert_eq!(removed.is_ok(), mounts.is_empty());
+            prop_assert_eq!(ground.tree.exists(), !mounts.is_empty());
+            prop_assert_eq!(top_is_there, !mounts.is_empty());
+        }
     }
 }

@@ -15,8 +15,8 @@ use crate::disk::Disk;
 
 /// Longest file that is read back. A snapshot holds a spec of some 10 KiB per pod, so this is far above any node.
 const MAX_FILE_BYTES: u64 = 256 << 20;
-/// Below this a log is not worth a snapshot.
-const MIN_COMPACT_BYTES: u64 = 1 << 20;
+/// Below this a log is not worth a snapshot; smaller in unit tests, which compact in each of many runs.
+pub(super) const MIN_COMPACT_BYTES: u64 = if cfg!(test) { 16 << 10 } else { 1 << 20 };
 /// Damaged files kept for a look; the oldest gives way.
 const MAX_QUARANTINED: usize = 8;
 

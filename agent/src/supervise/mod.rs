@@ -9,34 +9,25 @@
 //!
 //! Dropping a [`Task`] stops nothing: a mutating call to the runtime that was begun is never dropped half-way.
 
+mod task;
+
 use std::collections::BTreeMap;
-use std::panic::AssertUnwindSafe;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures::FutureExt;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
+use task::caught;
+pub use task::{Task, WorkerPanic};
+
 /// How long tasks may take to end once told to.
 pub const DRAIN: Duration = Duration::from_secs(5);
 /// How long the last loops may take after that: a sync of the journal.
 pub const LAST_DRAIN: Duration = Duration::from_secs(2);
-
-/// A task panicked; its owner goes on.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("task {name} panicked: {message}")]
-pub struct WorkerPanic {
-    /// The task.
-    pub name: Arc<str>,
-    /// What it said.
-    pub message: String,
-}
 
 /// Why the process must end, or did not end as it should.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -88,13 +79,6 @@ enum Kind {
     Last,
     Pod,
     Call,
-}
-
-/// The result of a task that was spawned. May be dropped: the task goes on.
-#[derive(Debug)]
-pub struct Task<T> {
-    name: Arc<str>,
-    result: oneshot::Receiver<Result<T, WorkerPanic>>,
 }
 
 /// Takes a task off the list when it ends in whatever way.
@@ -294,37 +278,6 @@ impl Drop for Listed {
     fn drop(&mut self) {
         self.shared.lock().names.remove(&self.number);
     }
-}
-
-impl<T> Task<T> {
-    /// The name that it was spawned with.
-    #[must_use]
-    pub fn name(&self) -> &Arc<str> {
-        &self.name
-    }
-}
-
-impl<T> Future for Task<T> {
-    type Output = Result<T, WorkerPanic>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        self.result.poll_unpin(context).map(|received| {
-            let dropped = || WorkerPanic {
-                name: Arc::clone(&self.name),
-                message: "dropped with its runtime".to_owned(),
-            };
-            received.unwrap_or_else(|_runtime_ended| Err(dropped()))
-        })
-    }
-}
-
-/// Runs a task to its end or its panic. What it held is dropped with it, so nothing half-changed is seen later.
-async fn caught<T>(name: &Arc<str>, task: impl Future<Output = T>) -> Result<T, WorkerPanic> {
-    AssertUnwindSafe(task).catch_unwind().await.map_err(|payload| {
-        let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
-        let message = text.or_else(|| payload.downcast_ref::<String>().cloned());
-        WorkerPanic { name: Arc::clone(name), message: message.unwrap_or_else(|| "no message".to_owned()) }
-    })
 }
 
 #[cfg(test)]
