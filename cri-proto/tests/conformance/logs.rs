@@ -6,8 +6,9 @@ use crate::bench::{Bench, Outcome, check};
 
 pub(crate) async fn output_is_written_in_the_cri_format(bench: Arc<Bench>) -> Outcome {
     let pod = bench.pod().await?;
-    let container =
-        bench.start(&pod, "main", &["sh", "-c", "echo one; echo two >&2; sleep 1; echo three"]).await?;
+    let container = bench
+        .start(&pod, "main", &["sh", "-c", "echo one; echo two >&2; sleep 1; echo three; echo -n four"])
+        .await?;
     let status = bench.exited(&container).await?;
     let expected = std::path::Path::new(&pod.config.log_directory).join("main.log");
     check!(std::path::Path::new(&status.log_path) == expected, "{status:?}");
@@ -20,6 +21,6 @@ pub(crate) async fn output_is_written_in_the_cri_format(bench: Arc<Bench>) -> Ou
         seen.push(rest);
     }
     seen.sort_unstable();
-    check!(seen == ["stderr F two", "stdout F one", "stdout F three"], "{log}");
+    check!(seen == ["stderr F two", "stdout F one", "stdout F three", "stdout P four"], "{log}");
     Ok(())
 }

@@ -53,6 +53,7 @@ cases! {
     containers::stop_kills_after_the_grace,
     containers::containers_are_removed_in_every_state,
     containers::only_a_container_that_was_never_started_is_started,
+    containers::a_container_that_cannot_start_exits_with_128,
     names::what_does_not_exist_is_not_found,
     names::what_does_not_exist_is_stopped_and_removed,
     names::the_name_of_a_sandbox_is_reserved_until_its_removal,
