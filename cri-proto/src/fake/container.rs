@@ -15,7 +15,7 @@ use super::select::Subject;
 use super::state::State;
 use crate::v1::{
     ContainerConfig, ContainerEventType, ContainerMetadata, ContainerState, CreateContainerRequest,
-    LinuxContainerResources, PodSandboxConfig, PodSandboxState,
+    LinuxContainerResources, PodSandboxConfig,
 };
 
 /// The name by which a container is unique in the runtime.
@@ -132,15 +132,9 @@ impl State {
         sandbox: &str,
         config: ContainerConfig,
     ) -> Result<Container, Status> {
-        let sandbox = self.sandbox(sandbox)?;
-        let (sandbox_id, pod, ready) =
-            (sandbox.id.clone(), sandbox.subject(), sandbox.state == PodSandboxState::SandboxReady);
+        let sandbox = self.ready_sandbox(sandbox)?;
+        let (sandbox_id, pod) = (sandbox.id.clone(), sandbox.subject());
         let log_path = log_path(&sandbox.config.log_directory, &config.log_path);
-        if !ready {
-            return Err(Status::unknown(format!(
-                "failed to get sandbox container task: {sandbox_id} is not running"
-            )));
-        }
         let reference = config.image.as_ref().map_or("", |image| image.image.as_str());
         let Some(image_id) = self.images.find(reference).map(|image| image.id.clone()) else {
             return Err(Status::not_found(format!("failed to resolve image \"{reference}\": not found")));
@@ -193,31 +187,39 @@ impl State {
     ) -> Result<(), Status> {
         let id = self.container(id)?.id.clone();
         if let (Some(container), Some(linux)) = (self.containers.get_mut(&id), linux) {
-            if container.state() == ContainerState::ContainerExited {
-                return Err(Status::unknown("container is in CONTAINER_EXITED state"));
-            }
             container.config.linux.get_or_insert_default().resources = Some(linux);
         }
         Ok(())
     }
 
-    /// To EXITED, as of the wall time `finished_at`.
+    /// To EXITED, as of the wall time `finished_at`; an event tells of it.
     pub(super) fn exit_container(&mut self, id: &str, finished_at: i64, ending: Ending) {
-        let mark = self.mark();
-        let Some(container) = self.containers.get_mut(id) else { return };
-        let started_at = match container.phase {
-            Phase::Created => 0,
-            Phase::Running { started_at } => started_at,
-            Phase::Exited { .. } => return,
-        };
-        container.phase = Phase::Exited { started_at, finished_at, ending };
-        container.ended = Some(mark);
-        let process = container.process.take();
-        let (sandbox, subject) = (container.sandbox_id.clone(), container.subject());
-        self.announce(ContainerEventType::ContainerStoppedEvent, id, &sandbox, &subject);
+        let process = self.containers.get(id).and_then(|container| container.process.clone());
+        if !self.mark_exited(id, finished_at, ending) {
+            return;
+        }
+        if let Some(container) = self.containers.get(id) {
+            let kind = ContainerEventType::ContainerStoppedEvent;
+            self.announce(kind, id, &container.sandbox_id, &container.subject());
+        }
         if let Some(process) = process {
             process.gone.send_replace(true);
         }
+    }
+
+    /// To EXITED without an event; false if it was so already.
+    pub(super) fn mark_exited(&mut self, id: &str, finished_at: i64, ending: Ending) -> bool {
+        let mark = self.mark();
+        let Some(container) = self.containers.get_mut(id) else { return false };
+        let started_at = match container.phase {
+            Phase::Created => 0,
+            Phase::Running { started_at } => started_at,
+            Phase::Exited { .. } => return false,
+        };
+        container.phase = Phase::Exited { started_at, finished_at, ending };
+        container.ended = Some(mark);
+        container.process = None;
+        true
     }
 
     pub(super) fn remove_container(&mut self, id: &str) {

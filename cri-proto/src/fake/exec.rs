@@ -40,7 +40,11 @@ impl Fake {
     }
 
     fn exec_program(&self, request: &ExecSyncRequest) -> Result<Program, Status> {
-        let subject = lock(&self.inner.state).running_container(&request.container_id)?.subject();
+        let subject =
+            lock(&self.inner.state).running_container(&request.container_id).map(Container::subject);
+        let subject = subject.map_err(|status| {
+            Status::new(status.code(), format!("failed to exec in container: {}", status.message()))
+        })?;
         if let Some(script) = lock(&self.inner.scripts).execs.find(&subject) {
             return Ok(of_script(&script));
         }

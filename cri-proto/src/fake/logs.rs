@@ -67,11 +67,11 @@ impl LogFile {
         self.append(lines).await;
     }
 
-    /// Writes what still waits for a line end.
+    /// Writes what still waits for a line end: as partial lines, since no end will come.
     pub(super) async fn finish(&self, wall: i64) {
         let rest = std::mem::take(&mut *lock(&self.rest));
         let lines = rest.into_iter().filter(|(_, text)| !text.is_empty());
-        self.append(lines.map(|(stream, text)| line(wall, stream, 'F', &text)).collect()).await;
+        self.append(lines.map(|(stream, text)| line(wall, stream, 'P', &text)).collect()).await;
     }
 
     async fn append(&self, lines: String) {

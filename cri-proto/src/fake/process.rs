@@ -16,7 +16,7 @@ use super::logs::LogFile;
 use super::options::Logs;
 use super::program::{Player, Program, Step};
 use super::record::{Container, Ending, MAX_OUTPUTS, Phase};
-use super::script::{OnTerm, Output};
+use super::script::{OnTerm, Output, Script};
 use super::shell::{Unknown, interpret};
 use crate::v1::{ContainerConfig, ContainerState};
 
@@ -74,26 +74,32 @@ impl Fake {
                 format!("failed to set starting state for container \"{id}\": container is in {shown} state");
             return Err(Status::unknown(text));
         }
-        state.ready_sandbox(&container.sandbox_id)?;
-        let program = self.program_of(container);
+        let program = match state.ready_sandbox(&container.sandbox_id) {
+            Ok(_) => self.program_of(container),
+            Err(status) => Err(status.message().to_owned()),
+        };
         Ok(Start { id: container.id.clone(), program, log_path: container.log_path.clone() })
     }
 
     /// What the container's process does, or why it cannot be started.
     pub(super) fn program_of(&self, container: &Container) -> Result<Program, String> {
         match lock(&self.inner.scripts).processes.find(&container.subject()) {
-            Some(script) => script.start_error.clone().map_or_else(|| Ok(Program::of_script(&script)), Err),
+            Some(Script { start_error: Some(text), .. }) => {
+                Err(format!("failed to create containerd task: failed to create shim task: {text}"))
+            }
+            Some(script) => Ok(Program::of_script(&script)),
             None => Ok(interpreted(&container.config)),
         }
     }
 
-    /// A container that cannot be started goes to EXITED with code 128 and reason `StartError`, as in containerd.
+    /// A container that cannot be started goes to EXITED with code 128 and reason `StartError`, and there is no
+    /// event of it, as in containerd.
     fn start_failed(&self, id: &str, text: &str) -> Status {
         let ending = Ending { code: 128, reason: "StartError".to_owned(), message: text.to_owned() };
         let mut state = lock(&self.inner.state);
         let now = state.wall();
-        state.exit_container(id, now, ending);
-        Status::unknown(format!("failed to start containerd task \"{id}\": {text}"))
+        state.mark_exited(id, now, ending);
+        Status::unknown(text)
     }
 
     async fn open_log(&self, path: &str) -> std::io::Result<Option<LogFile>> {

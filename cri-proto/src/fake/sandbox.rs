@@ -148,13 +148,15 @@ impl State {
     }
 
     pub(super) fn remove_sandbox(&mut self, id: &str) {
+        let Some(sandbox) = self.sandboxes.get(id) else { return };
+        let subject = sandbox.subject();
+        // Before it goes: the last event still shows the sandbox, as containerd's does.
+        self.announce(ContainerEventType::ContainerDeletedEvent, id, id, &subject);
         let Some(sandbox) = self.sandboxes.remove(id) else { return };
         if let Some(ip) = sandbox.ip {
             self.addresses.give_back(ip);
         }
-        let subject = sandbox.subject();
         self.release(id);
         self.bury_sandbox(sandbox);
-        self.announce(ContainerEventType::ContainerDeletedEvent, id, id, &subject);
     }
 }

@@ -94,7 +94,12 @@ impl Fake {
 
     pub(super) fn stats_of_container(&self, id: &str) -> Result<v1::ContainerStats, Status> {
         let state = lock(&self.inner.state);
-        Ok(self.stats(state.container(id)?, state.wall()))
+        let container = state.container(id)?;
+        match container.phase {
+            Phase::Running { .. } => Ok(self.stats(container, state.wall())),
+            // The words of containerd, which asks the process and gets nothing.
+            _ => Err(Status::unknown("unexpected metrics response: []")),
+        }
     }
 
     pub(super) fn stats_of_containers(

@@ -19,21 +19,21 @@ async fn lists_are_filtered_by_id_state_sandbox_and_label() {
     let state = |state: v1::ContainerState| Some(v1::ContainerStateValue { state: state.into() });
     let default = v1::ContainerFilter::default;
     let running = v1::ContainerFilter { state: state(v1::ContainerState::ContainerRunning), ..default() };
-    assert_eq!(listed(running).await, [a.container.clone()]);
+    assert_eq!(listed(running).await, vec![a.container.clone()]);
     let in_b = v1::ContainerFilter { pod_sandbox_id: b.sandbox.to_string(), ..default() };
-    assert_eq!(listed(in_b).await, [b.container.clone()]);
+    assert_eq!(listed(in_b).await, vec![b.container.clone()]);
     let short = v1::ContainerFilter { id: b.container.as_str()[..12].to_owned(), ..default() };
-    assert_eq!(listed(short).await, [b.container.clone()]);
+    assert_eq!(listed(short).await, vec![b.container.clone()]);
     let label = [(crate::labels::POD_UID.to_owned(), a.shape.uid.clone())].into();
     assert_eq!(
         listed(v1::ContainerFilter { label_selector: label, ..default() }).await,
-        [a.container.clone()]
+        vec![a.container.clone()]
     );
     a.client.stop_sandbox(&a.sandbox).await.expect("stop");
     let ready = v1::PodSandboxStateValue { state: v1::PodSandboxState::SandboxReady.into() };
     let filter = v1::PodSandboxFilter { state: Some(ready), ..Default::default() };
     let up = a.client.list_sandboxes(Some(filter)).await.expect("list").items;
-    assert_eq!(up.into_iter().map(|sandbox| sandbox.id).collect::<Vec<_>>(), [b.sandbox.clone()]);
+    assert_eq!(up.into_iter().map(|sandbox| sandbox.id).collect::<Vec<_>>(), vec![b.sandbox.clone()]);
 }
 
 #[tokio::test(start_paused = true)]
