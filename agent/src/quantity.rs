@@ -197,3 +197,6 @@ fn fraction_of(fraction: &str, unit: u128) -> (u128, bool) {
     (carry, inexact)
 }
 
+
+#[cfg(test)]
+mod tests;

@@ -85,10 +85,17 @@ fn header<'a>(value: Option<&'a Value>, field: &str, expected: &str) -> Result<&
 }
 
 fn named(value: &Value) -> Result<Named, Fault> {
-    let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str).filter(|text| !text.is_empty());
-    let name = text("/metadata/name").ok_or_else(|| Fault::at("metadata.name", "is missing"))?;
-    let namespace = text("/metadata/namespace").unwrap_or("default");
-    Ok(Named { namespace: namespace.to_owned(), name: name.to_owned() })
+    let text = |pointer: &str, field: &str| match value.pointer(pointer) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.clone()).filter(|text| !text.is_empty())),
+        Some(other) => Err(Fault::at(field, format!("is {}, expected a string", shape(other)))),
+    };
+    let name = text("/metadata/name", "metadata.name")?;
+    let namespace = text("/metadata/namespace", "metadata.namespace")?;
+    Ok(Named {
+        namespace: namespace.unwrap_or_else(|| "default".to_owned()),
+        name: name.ok_or_else(|| Fault::at("metadata.name", "is missing"))?,
+    })
 }
 
 fn shape(value: &Value) -> &'static str {
@@ -107,3 +114,6 @@ fn quoted(text: &str) -> String {
     format!("{:?}", text.chars().take(64).collect::<String>())
 }
 
+
+#[cfg(test)]
+mod tests;

@@ -130,3 +130,6 @@ fn hook(hook: &mut LifecycleHandler) {
     }
 }
 
+
+#[cfg(test)]
+mod tests;

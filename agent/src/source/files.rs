@@ -172,3 +172,6 @@ fn origin(pod: &DesiredPod) -> &Path {
     }
 }
 
+
+#[cfg(test)]
+mod tests;

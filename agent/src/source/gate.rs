@@ -94,3 +94,6 @@ impl Inherited {
     }
 }
 
+
+#[cfg(test)]
+mod tests;

@@ -137,3 +137,6 @@ fn hash(pod: &Pod, file: &Path, node: &str) -> String {
     hash.write(std::os::unix::ffi::OsStrExt::as_bytes(file.as_os_str()));
     hash.hex()
 }
+
+#[cfg(test)]
+mod tests;

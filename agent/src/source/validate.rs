@@ -105,3 +105,6 @@ fn any_of(allowed: &[&str]) -> String {
     }
 }
 
+
+#[cfg(test)]
+mod tests;

@@ -223,3 +223,6 @@ fn broken(record: &Record) -> impl Iterator<Item = Problem> {
     })
 }
 
+
+#[cfg(test)]
+mod tests;
