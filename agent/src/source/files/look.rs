@@ -157,9 +157,12 @@ impl Directory {
         wait.checked_sub(age).filter(|rest| !rest.is_zero())
     }
 
-    /// Time since the last change; none if that lies in the future, as after a step of the clock.
+    /// Time since the last change; none if that lies far in the future, as after a step of the clock.
     fn age(&self, stamp: &Stamp) -> Option<Duration> {
-        Duration::try_from(self.wall.duration_since(stamp.changed()?)).ok()
+        let age = self.wall.duration_since(stamp.changed()?);
+        // The clock was read a moment before the file was looked at.
+        let slightly_ahead = age.is_negative() && age.unsigned_abs() < WRITER_LIMIT;
+        if slightly_ahead { Some(Duration::ZERO) } else { Duration::try_from(age).ok() }
     }
 }
 
