@@ -54,7 +54,10 @@ enum Kind {
 
 fn kind_of(value: &Value) -> Result<Kind, Fault> {
     let Some(object) = value.as_object() else {
-        return Err(Fault::whole(format!("is {}, expected an object with apiVersion and kind", shape(value))));
+        return Err(Fault::whole(format!(
+            "is {}, expected an object with apiVersion and kind",
+            shape(value)
+        )));
     };
     let version = header(object.get("apiVersion"), "apiVersion", "expected v1")?;
     let kind = header(object.get("kind"), "kind", "expected Pod, ConfigMap or Secret")?;
@@ -113,7 +116,6 @@ fn shape(value: &Value) -> &'static str {
 fn quoted(text: &str) -> String {
     format!("{:?}", text.chars().take(64).collect::<String>())
 }
-
 
 #[cfg(test)]
 mod tests;

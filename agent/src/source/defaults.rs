@@ -130,6 +130,5 @@ fn hook(hook: &mut LifecycleHandler) {
     }
 }
 
-
 #[cfg(test)]
 mod tests;

@@ -172,6 +172,5 @@ fn origin(pod: &DesiredPod) -> &Path {
     }
 }
 
-
 #[cfg(test)]
 mod tests;

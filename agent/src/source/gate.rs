@@ -94,6 +94,5 @@ impl Inherited {
     }
 }
 
-
 #[cfg(test)]
 mod tests;

@@ -31,7 +31,8 @@ pub fn manifest(pod: &Pod) -> Vec<Fault> {
         faults.add("metadata.name", "is missing");
     }
     if metadata.deletion_timestamp.is_some() {
-        faults.add("metadata.deletionTimestamp", "a manifest cannot ask for deletion: remove the file instead");
+        faults
+            .add("metadata.deletionTimestamp", "a manifest cannot ask for deletion: remove the file instead");
     }
     if metadata.annotations.as_ref().is_some_and(|map| map.contains_key(MIRROR_ANNOTATION)) {
         faults.add(format!("metadata.annotations[{MIRROR_ANNOTATION}]"), "only a mirror pod may carry this");
@@ -104,7 +105,6 @@ fn any_of(allowed: &[&str]) -> String {
         [first @ .., last] => format!("{} or {last}", first.join(", ")),
     }
 }
-
 
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 
-const POD: &str = "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec:\n  containers:\n  - name: c\n    image: i\n";
+const POD: &str =
+    "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec:\n  containers:\n  - name: c\n    image: i\n";
 
 fn problems(text: &str) -> Vec<String> {
     let faults = decode(text.as_bytes(), false).err().unwrap_or_default();
@@ -30,7 +31,10 @@ fn yaml_and_json_say_the_same() {
     assert_eq!(pod(POD), pod(json));
     assert_eq!(pod(POD), pod(&format!("\u{feff}---\n{POD}")));
     assert_eq!(pod(POD), pod(&format!("# a comment\n---\n{POD}---\n")));
-    assert_eq!(pod("{apiVersion: v1, kind: Pod, metadata: {name: web}, spec: {containers: [{name: c, image: i}]}}"), pod(POD));
+    assert_eq!(
+        pod("{apiVersion: v1, kind: Pod, metadata: {name: web}, spec: {containers: [{name: c, image: i}]}}"),
+        pod(POD)
+    );
 }
 
 #[test]
@@ -84,7 +88,8 @@ fn what_is_no_manifest_is_named() {
 
 #[test]
 fn data_is_recognised_by_name_only() {
-    let text = "apiVersion: v1\nkind: Secret\nmetadata: {name: s, namespace: ns}\nstringData: {password: hunter2}\n";
+    let text =
+        "apiVersion: v1\nkind: Secret\nmetadata: {name: s, namespace: ns}\nstringData: {password: hunter2}\n";
     let secret = decode(text.as_bytes(), false).unwrap();
     assert_eq!(secret, Manifest::Secret(Named { namespace: "ns".into(), name: "s".into() }));
     assert!(!format!("{secret:?}").contains("hunter2"));
@@ -119,12 +124,12 @@ fn a66_duplicate_keys_tags_documents_and_nul_are_refused() {
     check(&format!("{POD}    name: d\n"), &["f.yaml: has the key \"name\" twice (line 8, column 5)"]);
     let twice = r#"{"apiVersion":"v1","kind":"Pod","kind":"Pod"}"#;
     check(twice, &["f.yaml: is not valid JSON: the key \"kind\" is there twice at line 1 column 38"]);
-    check(&format!("{POD}---\n{POD}"), &["f.yaml: has more than one document, expected one manifest per file (line 9, column 1)"]);
-    check("a: \0b\n", &["f.yaml: has a NUL byte at offset 3"]);
-    assert_eq!(
-        decode(b"a: \xff\n", false).err(),
-        Some(vec![Fault::whole("is not UTF-8 from offset 3 on")])
+    check(
+        &format!("{POD}---\n{POD}"),
+        &["f.yaml: has more than one document, expected one manifest per file (line 9, column 1)"],
     );
+    check("a: \0b\n", &["f.yaml: has a NUL byte at offset 3"]);
+    assert_eq!(decode(b"a: \xff\n", false).err(), Some(vec![Fault::whole("is not UTF-8 from offset 3 on")]));
     for tagged in ["!!python/object:os.system x", "!mine x", "!!set {a}"] {
         assert_eq!(problems(&format!("{POD}    workingDir: {tagged}\n")).len(), 1, "{tagged} was accepted");
     }

@@ -74,14 +74,16 @@ fn yaml(text: &str) -> Result<Value, Fault> {
         reject_unsupported_tags: true,
         with_snippet: false,
     };
-    let value: Value =
-        serde_saphyr::from_str_with_options(text, options).map_err(|error| yaml_fault(error.without_snippet()))?;
+    let value: Value = serde_saphyr::from_str_with_options(text, options)
+        .map_err(|error| yaml_fault(error.without_snippet()))?;
     if value.is_null() { Err(Fault::whole("is empty")) } else { Ok(value) }
 }
 
 fn yaml_fault(error: &YamlError) -> Fault {
     let what = match error {
-        YamlError::MultipleDocuments { .. } => "has more than one document, expected one manifest per file".into(),
+        YamlError::MultipleDocuments { .. } => {
+            "has more than one document, expected one manifest per file".into()
+        }
         YamlError::DuplicateMappingKey { key: Some(key), .. } => format!("has the key {} twice", quoted(key)),
         YamlError::DuplicateMappingKey { key: None, .. } => "has a key twice".into(),
         YamlError::Budget { breach, .. } => budget_reason(breach),

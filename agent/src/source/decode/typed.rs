@@ -24,7 +24,11 @@ pub(super) fn pod(value: &Value) -> Result<Pod, Vec<Fault>> {
         Err(error) => {
             let path = track.path();
             let reason = error.to_string();
-            Err(vec![if path.iter().len() == 0 { Fault::whole(reason) } else { Fault::at(path.to_string(), reason) }])
+            Err(vec![if path.iter().len() == 0 {
+                Fault::whole(reason)
+            } else {
+                Fault::at(path.to_string(), reason)
+            }])
         }
     }
 }
@@ -38,6 +42,8 @@ fn joined(path: &Path<'_>) -> String {
             let parent = joined(parent);
             if parent.is_empty() { key.clone() } else { format!("{parent}.{key}") }
         }
-        Path::Some { parent } | Path::NewtypeStruct { parent } | Path::NewtypeVariant { parent } => joined(parent),
+        Path::Some { parent } | Path::NewtypeStruct { parent } | Path::NewtypeVariant { parent } => {
+            joined(parent)
+        }
     }
 }

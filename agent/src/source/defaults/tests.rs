@@ -4,14 +4,16 @@ use serde_json::{Value, json};
 use super::*;
 
 fn defaulted(spec: Value) -> Value {
-    let mut pod: Pod = serde_json::from_value(json!({"apiVersion": "v1", "kind": "Pod", "spec": spec})).unwrap();
+    let mut pod: Pod =
+        serde_json::from_value(json!({"apiVersion": "v1", "kind": "Pod", "spec": spec})).unwrap();
     apply(&mut pod);
     serde_json::to_value(pod.spec.unwrap()).unwrap()
 }
 
 #[test]
 fn a_plain_pod_gets_what_the_kubelet_gives_it() {
-    let spec = defaulted(json!({"containers": [{"name": "c", "image": "i", "ports": [{"containerPort": 80}]}]}));
+    let spec =
+        defaulted(json!({"containers": [{"name": "c", "image": "i", "ports": [{"containerPort": 80}]}]}));
     let expected = json!({
         "containers": [{
             "name": "c", "image": "i", "imagePullPolicy": "Always",
@@ -83,10 +85,12 @@ fn host_ports_requests_probes_and_volumes() {
 
 /// Specs of which any part may be missing or empty.
 fn specs() -> impl Strategy<Value = Value> {
-    let text = || prop_oneof![Just(Value::Null), Just(json!("")), Just(json!("x")), Just(json!("a/b:latest"))];
+    let text =
+        || prop_oneof![Just(Value::Null), Just(json!("")), Just(json!("x")), Just(json!("a/b:latest"))];
     let number = || prop_oneof![Just(Value::Null), Just(json!(0)), Just(json!(7))];
     let flag = prop_oneof![Just(Value::Null), any::<bool>().prop_map(Value::from)];
-    let quantities = || prop_oneof![Just(Value::Null), Just(json!({})), Just(json!({"cpu": "1", "memory": "1Gi"}))];
+    let quantities =
+        || prop_oneof![Just(Value::Null), Just(json!({})), Just(json!({"cpu": "1", "memory": "1Gi"}))];
     (text(), text(), number(), number(), flag, quantities(), quantities()).prop_map(
         |(one, other, number, port, flag, limits, requests)| {
             json!({

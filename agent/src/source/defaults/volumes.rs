@@ -1,6 +1,8 @@
 //! Defaults of the kinds of volume that a node without a cluster can have.
 
-use k8s_openapi::api::core::v1::{DownwardAPIVolumeFile, EmptyDirVolumeSource, ProjectedVolumeSource, Volume};
+use k8s_openapi::api::core::v1::{
+    DownwardAPIVolumeFile, EmptyDirVolumeSource, ProjectedVolumeSource, Volume,
+};
 
 use super::{pull_policy, text};
 use crate::source::gate;

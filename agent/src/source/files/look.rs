@@ -60,7 +60,8 @@ impl Directory {
             problems.push(self.problem(reason));
         }
         // Files that were read before come first, so that a flood of new ones displaces none of them.
-        let (known, new): (Vec<_>, Vec<_>) = paths.into_iter().partition(|path| self.known.contains_key(path));
+        let (known, new): (Vec<_>, Vec<_>) =
+            paths.into_iter().partition(|path| self.known.contains_key(path));
         let chosen = known.into_iter().chain(new).take(MAX_FILES);
         let files = chosen.filter_map(|path| Some((path.clone(), self.file(&path)?))).collect();
         Look::Read { files, problems }

@@ -10,7 +10,9 @@ use super::*;
 const DEADLINE: Duration = Duration::from_secs(30);
 
 fn manifest(name: &str, image: &str) -> String {
-    format!("apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}}}\nspec: {{containers: [{{name: c, image: {image}}}]}}\n")
+    format!(
+        "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}}}\nspec: {{containers: [{{name: c, image: {image}}}]}}\n"
+    )
 }
 
 struct Bench {
@@ -93,7 +95,10 @@ async fn a_pass_reads_manifests_and_says_what_is_wrong_with_the_others() {
     bench.write("web.yaml", manifest("web", "i"));
     bench.write(".hidden.yaml", manifest("hidden", "i"));
     bench.write("map.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: m}\n");
-    bench.write("port.yaml", manifest("bad", "i").replace("image: i", "image: i, ports: [{containerPort: x}]"));
+    bench.write(
+        "port.yaml",
+        manifest("bad", "i").replace("image: i", "image: i, ports: [{containerPort: x}]"),
+    );
     fs::create_dir(bench.path("sub")).unwrap();
     symlink(bench.path("web.yaml"), bench.path("z-link.yaml")).unwrap();
     bench.files.pass().await;
@@ -173,7 +178,10 @@ async fn a_missing_directory_is_a_problem_and_not_synced() {
     let mut bench = Bench::on(missing.clone(), directory, Vec::new());
     bench.files.pass().await;
     assert!(!bench.desired.borrow().synced);
-    assert_eq!(bench.problems(), ["missing: cannot be read, what runs goes on: No such file or directory (os error 2)"]);
+    assert_eq!(
+        bench.problems(),
+        ["missing: cannot be read, what runs goes on: No such file or directory (os error 2)"]
+    );
     fs::create_dir(&missing).unwrap();
     fs::write(missing.join("a"), manifest("web", "i")).unwrap();
     bench.files.pass().await;
@@ -234,16 +242,24 @@ async fn a66_a_half_written_file_changes_nothing_until_it_is_closed() {
         writer.write_all(part.as_bytes()).unwrap();
         fs::write(root.join(format!("other{turn}.yaml")), manifest(&format!("other{turn}"), "x")).unwrap();
         running.until("another pod", |desired| desired.pods.len() == turn + 2).await;
-        let images: Vec<_> = running.desired.borrow().pods.values().filter_map(|pod| {
-            pod.pod.spec.as_ref()?.containers.first()?.image.clone()
-        }).collect();
+        let images: Vec<_> = running
+            .desired
+            .borrow()
+            .pods
+            .values()
+            .filter_map(|pod| pod.pod.spec.as_ref()?.containers.first()?.image.clone())
+            .collect();
         assert!(!images.contains(&"j".to_owned()), "the file was read before it was closed");
         assert!(running.desired.borrow().problems.is_empty());
     }
     drop(writer);
-    running.until("the closed file", |desired| {
-        desired.pods.values().any(|pod| pod.pod.spec.as_ref().is_some_and(|spec| spec.containers[0].image.as_deref() == Some("j")))
-    }).await;
+    running
+        .until("the closed file", |desired| {
+            desired.pods.values().any(|pod| {
+                pod.pod.spec.as_ref().is_some_and(|spec| spec.containers[0].image.as_deref() == Some("j"))
+            })
+        })
+        .await;
     running.stop().await;
 }
 

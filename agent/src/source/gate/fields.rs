@@ -50,13 +50,13 @@ const VOLUMES: &str = "volumes are not built yet";
 
 /// Every field that the gate knows, with its state.
 pub const FIELDS: &[Field] = &[
-    harmless(
-        "metadata.annotations[]",
-        "handed to the runtime",
-        "AppArmor profiles are not built yet",
-    ),
+    harmless("metadata.annotations[]", "handed to the runtime", "AppArmor profiles are not built yet"),
     built("spec.activeDeadlineSeconds"),
-    harmless("spec.affinity", "pod affinity concerns the choice of a node only", "node affinity is not checked yet"),
+    harmless(
+        "spec.affinity",
+        "pod affinity concerns the choice of a node only",
+        "node affinity is not checked yet",
+    ),
     nothing("spec.automountServiceAccountToken", "a pod without a service account has no token to mount"),
     holds("spec.dnsConfig", "DNS settings of a pod are not built yet"),
     harmless(
@@ -70,7 +70,11 @@ pub const FIELDS: &[Field] = &[
     built("spec.hostIPC"),
     built("spec.hostNetwork"),
     built("spec.hostPID"),
-    harmless("spec.hostUsers", "true: the pod uses the host's user namespace", "user namespaces are not built yet"),
+    harmless(
+        "spec.hostUsers",
+        "true: the pod uses the host's user namespace",
+        "user namespaces are not built yet",
+    ),
     built("spec.hostname"),
     holds("spec.hostnameOverride", "is not built yet"),
     holds("spec.imagePullSecrets", "pull secrets are not built yet"),
@@ -113,11 +117,7 @@ pub const FIELDS: &[Field] = &[
     holds("spec.securityContext.seLinuxOptions", "SELinux labels are not built yet"),
     built("spec.securityContext.seccompProfile"),
     built("spec.securityContext.supplementalGroups"),
-    harmless(
-        "spec.securityContext.supplementalGroupsPolicy",
-        "Merge",
-        "Strict is not built yet",
-    ),
+    harmless("spec.securityContext.supplementalGroupsPolicy", "Merge", "Strict is not built yet"),
     holds("spec.securityContext.sysctls", "sysctls are not built yet"),
     holds("spec.securityContext.windowsOptions", "this node runs Linux"),
     harmless("spec.containers[].args", "passed on as they are", EXPANSION),

@@ -29,7 +29,12 @@ pub(super) fn pod(context: &PodSecurityContext, holds: &mut Holds) {
     holds.hold_if(windows_options.is_some(), at, "windowsOptions");
 }
 
-pub(super) fn container(at: &str, context: Option<&SecurityContext>, inherited: Inherited, holds: &mut Holds) {
+pub(super) fn container(
+    at: &str,
+    context: Option<&SecurityContext>,
+    inherited: Inherited,
+    holds: &mut Holds,
+) {
     let at = &format!("{at}.securityContext");
     let own = context.and_then(|context| own(at, context, holds));
     let user = context.and_then(|context| context.run_as_user).or(inherited.run_as_user);

@@ -130,7 +130,10 @@ fn examples() -> Vec<(&'static str, Vec<Value>, Vec<Value>)> {
         held("spec.subdomain", json!("d")),
         free("spec.terminationGracePeriodSeconds", json!(0)),
         free("spec.tolerations", json!([{"operator": "Exists"}])),
-        free("spec.topologySpreadConstraints", json!([{"maxSkew": 1, "topologyKey": "k", "whenUnsatisfiable": "DoNotSchedule"}])),
+        free(
+            "spec.topologySpreadConstraints",
+            json!([{"maxSkew": 1, "topologyKey": "k", "whenUnsatisfiable": "DoNotSchedule"}]),
+        ),
         held("spec.volumes[]", json!([{"name": "v", "hostPath": {"path": "/x"}}])),
         held("spec.securityContext.appArmorProfile", json!({"type": "Unconfined"})),
         free("spec.securityContext.fsGroup", json!(5)),
@@ -164,12 +167,19 @@ fn examples() -> Vec<(&'static str, Vec<Value>, Vec<Value>)> {
         free("spec.containers[].ports[].name", json!("web")),
         free("spec.containers[].ports[].protocol", json!("UDP")),
         held("spec.containers[].readinessProbe", probe.clone()),
-        free("spec.containers[].resizePolicy", json!([{"resourceName": "cpu", "restartPolicy": "RestartContainer"}])),
+        free(
+            "spec.containers[].resizePolicy",
+            json!([{"resourceName": "cpu", "restartPolicy": "RestartContainer"}]),
+        ),
         held("spec.containers[].resources.claims", json!([{"name": "r"}])),
         at(
             "spec.containers[].resources.limits",
             vec![json!({"cpu": "1", "memory": "1Gi"})],
-            vec![json!({"hugepages-2Mi": "2Mi"}), json!({"ephemeral-storage": "1Gi"}), json!({"nvidia.com/gpu": "1"})],
+            vec![
+                json!({"hugepages-2Mi": "2Mi"}),
+                json!({"ephemeral-storage": "1Gi"}),
+                json!({"nvidia.com/gpu": "1"}),
+            ],
         ),
         at(
             "spec.containers[].resources.requests",
@@ -217,9 +227,20 @@ fn every_field_of_the_api_has_been_decided_about() {
         ("spec.containers[].securityContext", field_names::<api::SecurityContext>()),
     ];
     // Fields whose own fields are decided about one by one.
-    let opened = ["containers", "volumes", "securityContext", "env", "lifecycle", "ports", "resources", "capabilities"];
+    let opened = [
+        "containers",
+        "volumes",
+        "securityContext",
+        "env",
+        "lifecycle",
+        "ports",
+        "resources",
+        "capabilities",
+    ];
     for (parent, names) in structs {
-        for name in names.iter().filter(|name| !opened.contains(name) || (parent == "spec" && **name == "resources")) {
+        for name in
+            names.iter().filter(|name| !opened.contains(name) || (parent == "spec" && **name == "resources"))
+        {
             assert!(entry(&format!("{parent}.{name}")).is_some(), "{parent}.{name} is not in the table");
         }
     }
@@ -260,7 +281,8 @@ fn a_value_is_either_honoured_or_holds_the_pod() {
 
 #[test]
 fn fields_are_named_where_they_are() {
-    let pod = pod_with("spec.containers[].env[].valueFrom", &json!({"fieldRef": {"fieldPath": "metadata.name"}}));
+    let pod =
+        pod_with("spec.containers[].env[].valueFrom", &json!({"fieldRef": {"fieldPath": "metadata.name"}}));
     let expected = Held {
         field: "spec.containers[0].env[0].valueFrom".into(),
         reason: "variables from other sources are not built yet".into(),

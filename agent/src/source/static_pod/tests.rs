@@ -20,7 +20,8 @@ fn seen(second: i64) -> Timestamp {
 }
 
 fn built(patch: &[(&str, Value)]) -> DesiredPod {
-    desired(manifest(patch), Path::new("/m/web.yaml"), "Node1", seen(5)).unwrap_or_else(|faults| panic!("{faults:?}"))
+    desired(manifest(patch), Path::new("/m/web.yaml"), "Node1", seen(5))
+        .unwrap_or_else(|faults| panic!("{faults:?}"))
 }
 
 fn faults(patch: &[(&str, Value)]) -> Vec<String> {
@@ -38,7 +39,8 @@ fn a_manifest_becomes_a_pod_of_this_node() {
     assert!(uid.len() == 32 && uid.bytes().all(|byte| byte.is_ascii_hexdigit()), "{uid}");
     let metadata = &pod.pod.metadata;
     assert_eq!(metadata.uid.as_deref(), Some(uid));
-    let expected = [(HASH_ANNOTATION, uid), (SEEN_ANNOTATION, "1970-01-01T00:00:05Z"), (SOURCE_ANNOTATION, "file")];
+    let expected =
+        [(HASH_ANNOTATION, uid), (SEEN_ANNOTATION, "1970-01-01T00:00:05Z"), (SOURCE_ANNOTATION, "file")];
     let annotations: Vec<_> =
         metadata.annotations.iter().flatten().map(|(key, value)| (key.as_str(), value.as_str())).collect();
     assert_eq!(annotations, expected);
@@ -54,7 +56,11 @@ fn a_manifest_becomes_a_pod_of_this_node() {
 fn the_uid_follows_manifest_node_and_file_only() {
     let uid = |patch: &[(&str, Value)]| built(patch).uid;
     let plain = uid(&[]);
-    assert_eq!(plain.as_str(), "11a568961ec8818c001ad09a16049d17", "a changed hash would restart every static pod");
+    assert_eq!(
+        plain.as_str(),
+        "11a568961ec8818c001ad09a16049d17",
+        "a changed hash would restart every static pod"
+    );
     let at = |file: &str, node: &str, when: i64| {
         desired(manifest(&[]), Path::new(file), node, seen(when)).unwrap().uid
     };
@@ -102,7 +108,10 @@ fn a67_tricks_with_names_are_refused() {
 #[test]
 fn a_pod_of_another_node_and_one_with_unbuilt_fields_are_held() {
     let held = built(&[("/spec/nodeName", json!("other"))]).held;
-    assert_eq!(held[0], Held { field: "spec.nodeName".into(), reason: "names \"other\", this node is \"Node1\"".into() });
+    assert_eq!(
+        held[0],
+        Held { field: "spec.nodeName".into(), reason: "names \"other\", this node is \"Node1\"".into() }
+    );
     assert_eq!(built(&[("/spec/nodeName", json!("Node1"))]).held, []);
     let volumes = json!([{"name": "v", "secret": {"secretName": "s"}}]);
     assert_eq!(built(&[("/spec/volumes", volumes)]).held[0].field, "spec.volumes[0].secret");

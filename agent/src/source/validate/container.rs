@@ -6,7 +6,13 @@ use k8s_openapi::api::core::v1::{Container, EnvVar, VolumeMount};
 
 use super::{Faults, names, ports, probes, resources, security, volumes};
 
-pub(super) fn container(at: &str, item: &Container, volumes: &BTreeSet<&str>, init: bool, faults: &mut Faults) {
+pub(super) fn container(
+    at: &str,
+    item: &Container,
+    volumes: &BTreeSet<&str>,
+    init: bool,
+    faults: &mut Faults,
+) {
     name(at, item, faults);
     image(at, item, faults);
     let policy = item.termination_message_policy.as_deref();
@@ -41,7 +47,11 @@ fn image(at: &str, item: &Container, faults: &mut Faults) {
     match item.image.as_deref() {
         None | Some("") => faults.add(field, "is missing"),
         Some(image) => {
-            faults.add_if(image.trim() != image, field, format!("is {image:?}, which begins or ends with a space"));
+            faults.add_if(
+                image.trim() != image,
+                field,
+                format!("is {image:?}, which begins or ends with a space"),
+            );
         }
     }
     let policy = item.image_pull_policy.as_deref();
@@ -110,7 +120,11 @@ fn restart(at: &str, item: &Container, faults: &mut Faults) {
     let policy = item.restart_policy.as_deref();
     faults.one_of(format!("{at}.restartPolicy"), policy, &["Always", "OnFailure", "Never"]);
     let rules = item.restart_policy_rules.as_ref().is_some_and(|rules| !rules.is_empty());
-    faults.add_if(rules && policy.is_none(), format!("{at}.restartPolicy"), "is missing, restartPolicyRules need it");
+    faults.add_if(
+        rules && policy.is_none(),
+        format!("{at}.restartPolicy"),
+        "is missing, restartPolicyRules need it",
+    );
     for (index, resize) in item.resize_policy.iter().flatten().enumerate() {
         let at = format!("{at}.resizePolicy[{index}]");
         faults.one_of(format!("{at}.resourceName"), Some(&resize.resource_name), &["cpu", "memory"]);

@@ -10,7 +10,11 @@ fn lower_or_digit(byte: u8) -> bool {
 }
 
 fn length(text: &str, most: usize) -> Result<(), String> {
-    if text.len() > most { Err(format!("has {} characters, expected at most {most}", text.len())) } else { Ok(()) }
+    if text.len() > most {
+        Err(format!("has {} characters, expected at most {most}", text.len()))
+    } else {
+        Ok(())
+    }
 }
 
 /// Starts and ends with a letter or digit, with only such characters and those of `inner` between.

@@ -21,7 +21,11 @@ pub(super) fn spec(spec: &PodSpec, faults: &mut Faults) {
         faults.add("spec.activeDeadlineSeconds", reason);
     }
     host(spec, faults);
-    faults.one_of("spec.preemptionPolicy", spec.preemption_policy.as_deref(), &["PreemptLowerPriority", "Never"]);
+    faults.one_of(
+        "spec.preemptionPolicy",
+        spec.preemption_policy.as_deref(),
+        &["PreemptLowerPriority", "Never"],
+    );
     faults.one_of("spec.os.name", spec.os.as_ref().map(|os| os.name.as_str()), &["linux", "windows"]);
     for (index, toleration) in spec.tolerations.iter().flatten().enumerate() {
         tolerate(&format!("spec.tolerations[{index}]"), toleration, faults);
@@ -59,7 +63,11 @@ fn host(spec: &PodSpec, faults: &mut Faults) {
     }
     let none = spec.dns_policy.as_deref() == Some("None");
     let servers = spec.dns_config.iter().flat_map(|config| config.nameservers.iter().flatten()).count();
-    faults.add_if(none && servers == 0, "spec.dnsConfig.nameservers", "is missing, dnsPolicy None needs at least one");
+    faults.add_if(
+        none && servers == 0,
+        "spec.dnsConfig.nameservers",
+        "is missing, dnsPolicy None needs at least one",
+    );
 }
 
 fn selector(spec: &PodSpec, faults: &mut Faults) {
@@ -87,13 +95,18 @@ fn tolerate(at: &str, toleration: &Toleration, faults: &mut Faults) {
 }
 
 fn containers(spec: &PodSpec, volumes: &BTreeSet<&str>, faults: &mut Faults) {
-    faults.add_if(spec.containers.is_empty(), "spec.containers", "is missing, expected at least one container");
+    faults.add_if(
+        spec.containers.is_empty(),
+        "spec.containers",
+        "is missing, expected at least one container",
+    );
     let ephemeral = spec.ephemeral_containers.as_ref().is_some_and(|list| !list.is_empty());
     faults.add_if(ephemeral, "spec.ephemeralContainers", "cannot be set in a manifest");
     let mut seen = BTreeSet::new();
-    for (list, containers) in
-        [("initContainers", spec.init_containers.as_deref().unwrap_or_default()), ("containers", &spec.containers)]
-    {
+    for (list, containers) in [
+        ("initContainers", spec.init_containers.as_deref().unwrap_or_default()),
+        ("containers", &spec.containers),
+    ] {
         for (index, item) in containers.iter().enumerate() {
             let at = format!("spec.{list}[{index}]");
             container::container(&at, item, volumes, list == "initContainers", faults);

@@ -15,7 +15,11 @@ pub(super) fn probes(at: &str, item: &Container, init: bool, faults: &mut Faults
     for (name, probe, once) in probes {
         let Some(probe) = probe else { continue };
         let at = format!("{at}.{name}");
-        faults.add_if(init && !sidecar, at.as_str(), "is for containers that keep running, not for init containers");
+        faults.add_if(
+            init && !sidecar,
+            at.as_str(),
+            "is for containers that keep running, not for init containers",
+        );
         one(&at, probe, once, faults);
     }
     if let Some(lifecycle) = &item.lifecycle {
@@ -41,15 +45,15 @@ fn one(at: &str, probe: &Probe, once: bool, faults: &mut Faults) {
     }
     let field = format!("{at}.terminationGracePeriodSeconds");
     faults.at_least(field.as_str(), probe.termination_grace_period_seconds, 1);
-    faults.add_if(!once && probe.termination_grace_period_seconds.is_some(), field, "is not for readiness probes");
+    faults.add_if(
+        !once && probe.termination_grace_period_seconds.is_some(),
+        field,
+        "is not for readiness probes",
+    );
     let more = once && probe.success_threshold.is_some_and(|threshold| threshold > 1);
     faults.add_if(more, format!("{at}.successThreshold"), "must be 1 for liveness and startup probes");
-    let kinds = [
-        probe.exec.is_some(),
-        probe.grpc.is_some(),
-        probe.http_get.is_some(),
-        probe.tcp_socket.is_some(),
-    ];
+    let kinds =
+        [probe.exec.is_some(), probe.grpc.is_some(), probe.http_get.is_some(), probe.tcp_socket.is_some()];
     exactly_one(at, kinds.into_iter().filter(|set| *set).count(), faults);
     if let Some(exec) = &probe.exec {
         command(at, exec.command.as_deref(), faults);
@@ -67,7 +71,8 @@ fn one(at: &str, probe: &Probe, once: bool, faults: &mut Faults) {
 }
 
 fn handler(at: &str, hook: &LifecycleHandler, faults: &mut Faults) {
-    let kinds = [hook.exec.is_some(), hook.http_get.is_some(), hook.sleep.is_some(), hook.tcp_socket.is_some()];
+    let kinds =
+        [hook.exec.is_some(), hook.http_get.is_some(), hook.sleep.is_some(), hook.tcp_socket.is_some()];
     exactly_one(at, kinds.into_iter().filter(|set| *set).count(), faults);
     if let Some(exec) = &hook.exec {
         command(at, exec.command.as_deref(), faults);

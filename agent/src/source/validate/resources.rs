@@ -17,7 +17,9 @@ pub(super) fn requirements(at: &str, requirements: &ResourceRequirements, faults
         match limits.get(name) {
             Some(limit) if request > limit => faults.add(field, "is more than the limit"),
             // What cannot be shared out in parts cannot be lent beyond the request either.
-            Some(limit) if !overcommitted(name) && request != limit => faults.add(field, "must equal the limit"),
+            Some(limit) if !overcommitted(name) && request != limit => {
+                faults.add(field, "must equal the limit")
+            }
             None if !overcommitted(name) => faults.add(field, "needs a limit of the same amount"),
             _ => {}
         }
@@ -43,7 +45,9 @@ fn quantities<'a>(
         let field = format!("{at}[{name}]");
         faults.check(field.as_str(), resource_name(name));
         match Quantity::parse(text) {
-            Err(error) => faults.add(field, format!("{:?}: {error}", text.chars().take(64).collect::<String>())),
+            Err(error) => {
+                faults.add(field, format!("{:?}: {error}", text.chars().take(64).collect::<String>()))
+            }
             Ok(quantity) if quantity.sign() == Ordering::Less => {
                 faults.add(field, format!("is {text}, expected at least 0"));
             }
@@ -68,5 +72,6 @@ fn resource_name(name: &str) -> Result<(), String> {
     if known || name.contains('/') {
         return Ok(());
     }
-    Err("is not a resource: expected cpu, memory, ephemeral-storage, hugepages-SIZE or domain/name".to_owned())
+    Err("is not a resource: expected cpu, memory, ephemeral-storage, hugepages-SIZE or domain/name"
+        .to_owned())
 }

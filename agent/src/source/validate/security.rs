@@ -37,7 +37,11 @@ pub(super) fn container(at: &str, context: &SecurityContext, faults: &mut Faults
     seccomp(at, context.seccomp_profile.as_ref(), faults);
     let contained = context.allow_privilege_escalation == Some(false);
     let field = format!("{at}.allowPrivilegeEscalation");
-    faults.add_if(contained && context.privileged == Some(true), field.as_str(), "cannot be false with privileged");
+    faults.add_if(
+        contained && context.privileged == Some(true),
+        field.as_str(),
+        "cannot be false with privileged",
+    );
     let added = context.capabilities.iter().flat_map(|capabilities| capabilities.add.iter().flatten());
     let admin = added.into_iter().any(|name| matches!(name.as_str(), "SYS_ADMIN" | "CAP_SYS_ADMIN"));
     faults.add_if(contained && admin, field, "cannot be false with the capability SYS_ADMIN");
@@ -56,7 +60,9 @@ fn seccomp(at: &str, profile: Option<&SeccompProfile>, faults: &mut Faults) {
     faults.one_of(format!("{at}.type"), Some(kind), &["RuntimeDefault", "Unconfined", "Localhost"]);
     match (kind, profile.localhost_profile.as_deref()) {
         ("Localhost", None | Some("")) => faults.add(format!("{at}.localhostProfile"), "is missing"),
-        ("Localhost", Some(path)) => faults.check(format!("{at}.localhostProfile"), volumes::inner_path(path)),
+        ("Localhost", Some(path)) => {
+            faults.check(format!("{at}.localhostProfile"), volumes::inner_path(path))
+        }
         (_, Some(_)) => faults.add(format!("{at}.localhostProfile"), "is for type Localhost only"),
         (_, None) => {}
     }

@@ -49,10 +49,18 @@ fn valid_pods_have_no_faults() {
         json!({"metadata": {"name": "a.b-c", "labels": {"a/b": "c", "d": ""}, "annotations": {"X": "any text\n"}}}),
         json!({"spec": {"hostNetwork": true, "hostname": "h", "dnsPolicy": "Default", "tolerations": [{"operator": "Exists"}]}}),
         json!({"spec": {"terminationGracePeriodSeconds": 0, "activeDeadlineSeconds": 1, "nodeSelector": {"a": "b"}}}),
-        container(json!({"ports": [{"containerPort": 53, "protocol": "UDP", "hostPort": 53}, {"containerPort": 53, "hostPort": 53}]})),
-        container(json!({"resources": {"limits": {"cpu": "1", "memory": "1Gi", "example.com/gpu": "1"}, "requests": {"cpu": "1000m"}}})),
-        container(json!({"securityContext": {"runAsUser": 0, "capabilities": {"drop": ["ALL"]}, "seccompProfile": {"type": "Localhost", "localhostProfile": "a/b.json"}}})),
-        container(json!({"livenessProbe": {"tcpSocket": {"port": "web"}}, "lifecycle": {"preStop": {"sleep": {"seconds": 0}}}})),
+        container(
+            json!({"ports": [{"containerPort": 53, "protocol": "UDP", "hostPort": 53}, {"containerPort": 53, "hostPort": 53}]}),
+        ),
+        container(
+            json!({"resources": {"limits": {"cpu": "1", "memory": "1Gi", "example.com/gpu": "1"}, "requests": {"cpu": "1000m"}}}),
+        ),
+        container(
+            json!({"securityContext": {"runAsUser": 0, "capabilities": {"drop": ["ALL"]}, "seccompProfile": {"type": "Localhost", "localhostProfile": "a/b.json"}}}),
+        ),
+        container(
+            json!({"livenessProbe": {"tcpSocket": {"port": "web"}}, "lifecycle": {"preStop": {"sleep": {"seconds": 0}}}}),
+        ),
         json!({"spec": {"volumes": [{"name": "v"}, {"name": "m", "configMap": {"name": "m"}}],
             "containers": [{"name": "c", "image": "i", "volumeMounts": [{"name": "v", "mountPath": "/v", "subPath": "a/b"}]}]}}),
     ] {
@@ -64,11 +72,15 @@ fn valid_pods_have_no_faults() {
 fn names_and_metadata() {
     check(
         json!({"metadata": {"name": "A"}}),
-        &["metadata.name: is \"A\", expected lower case letters, digits, '-' and '.', with a letter or digit at either end of each part"],
+        &[
+            "metadata.name: is \"A\", expected lower case letters, digits, '-' and '.', with a letter or digit at either end of each part",
+        ],
     );
     check(
         json!({"metadata": {"namespace": "../x"}}),
-        &["metadata.namespace: is \"../x\", expected lower case letters, digits and '-', with a letter or digit at either end"],
+        &[
+            "metadata.namespace: is \"../x\", expected lower case letters, digits and '-', with a letter or digit at either end",
+        ],
     );
     check(
         json!({"metadata": {"labels": {"a b": "ok", "c": "-"}}}),
@@ -99,7 +111,10 @@ fn pod_fields() {
             "spec.hostUsers: false cannot be combined with hostNetwork, hostPID or hostIPC",
         ],
     );
-    check(json!({"spec": {"containers": []}}), &["spec.containers: is missing, expected at least one container"]);
+    check(
+        json!({"spec": {"containers": []}}),
+        &["spec.containers: is missing, expected at least one container"],
+    );
     check(json!({"spec": null}), &["spec: is missing"]);
     check(
         json!({"spec": {"securityContext": {"runAsUser": -1, "fsGroup": 4_294_967_296_i64, "supplementalGroups": [1, -2], "seccompProfile": {"type": "Localhost"}}}}),
@@ -132,7 +147,9 @@ fn container_fields() {
         ],
     );
     check(
-        container(json!({"imagePullPolicy": "x", "terminationMessagePolicy": "y", "env": [{"name": ""}, {"name": "A=B"}, {"name": "C", "valueFrom": {}}]})),
+        container(
+            json!({"imagePullPolicy": "x", "terminationMessagePolicy": "y", "env": [{"name": ""}, {"name": "A=B"}, {"name": "C", "valueFrom": {}}]}),
+        ),
         &[
             "spec.containers[0].imagePullPolicy: is \"x\", expected Always, IfNotPresent or Never",
             "spec.containers[0].terminationMessagePolicy: is \"y\", expected File or FallbackToLogsOnError",
@@ -142,7 +159,9 @@ fn container_fields() {
         ],
     );
     check(
-        container(json!({"securityContext": {"privileged": true, "allowPrivilegeEscalation": false, "procMount": "x"}})),
+        container(
+            json!({"securityContext": {"privileged": true, "allowPrivilegeEscalation": false, "procMount": "x"}}),
+        ),
         &[
             "spec.containers[0].securityContext.procMount: is \"x\", expected Default or Unmasked",
             "spec.containers[0].securityContext.allowPrivilegeEscalation: cannot be false with privileged",

@@ -13,7 +13,9 @@ struct Bench {
 }
 
 fn manifest(name: &str, image: &str) -> String {
-    format!("apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}}}\nspec: {{containers: [{{name: c, image: {image}}}]}}\n")
+    format!(
+        "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}}}\nspec: {{containers: [{{name: c, image: {image}}}]}}\n"
+    )
 }
 
 impl Bench {
@@ -57,10 +59,16 @@ impl Bench {
 
     /// `file=image` of each desired pod.
     fn pods(&self) -> Vec<String> {
-        let mut pods: Vec<_> = self.state.desired.pods.values().map(|pod| {
-            let image = pod.pod.spec.as_ref().and_then(|spec| spec.containers[0].image.clone());
-            format!("{}={}", origin(pod).display(), image.unwrap_or_default())
-        }).collect();
+        let mut pods: Vec<_> = self
+            .state
+            .desired
+            .pods
+            .values()
+            .map(|pod| {
+                let image = pod.pod.spec.as_ref().and_then(|spec| spec.containers[0].image.clone());
+                format!("{}={}", origin(pod).display(), image.unwrap_or_default())
+            })
+            .collect();
         pods.sort();
         pods
     }
@@ -124,7 +132,10 @@ fn a66_a_broken_edit_keeps_the_last_good_generation() {
         bench.look_after(1_000);
         assert_eq!(bench.pods(), ["a=i", "b=i"], "{broken:?}");
         let problems = bench.problems();
-        assert!(problems.len() == 1 && problems[0].ends_with("; the last good version stays"), "{problems:?}");
+        assert!(
+            problems.len() == 1 && problems[0].ends_with("; the last good version stays"),
+            "{problems:?}"
+        );
     }
     bench.write("a", &manifest("web", "j"));
     bench.look_after(1_000);
@@ -142,7 +153,10 @@ fn nothing_is_removed_while_the_directory_cannot_be_read() {
     bench.look_after(1);
     bench.millis += 1_000_000;
     bench.unreadable();
-    assert_eq!((bench.pods(), bench.problems()), (vec!["a=i".to_owned()], vec!["/m: cannot be read".to_owned()]));
+    assert_eq!(
+        (bench.pods(), bench.problems()),
+        (vec!["a=i".to_owned()], vec!["/m: cannot be read".to_owned()])
+    );
     assert!(bench.state.desired.synced);
     bench.look_after(1);
     assert_eq!(bench.pods(), ["a=i"], "an absence counts from the first look that could see it");
@@ -232,7 +246,11 @@ fn a_start_goes_on_with_what_was_admitted() {
     assert!(bench.state.desired.synced);
     assert_eq!(bench.pods(), ["a=i", "b=i", "c=i"], "one look does not prove that c is gone");
     for pod in &admitted {
-        assert_eq!(bench.state.desired.pods.get(&pod.uid), Some(pod), "unchanged, with the time it was first seen");
+        assert_eq!(
+            bench.state.desired.pods.get(&pod.uid),
+            Some(pod),
+            "unchanged, with the time it was first seen"
+        );
     }
     bench.look_after(250);
     assert_eq!(bench.pods(), ["a=i", "b=i"]);
@@ -247,7 +265,8 @@ fn an_admitted_pod_keeps_its_defaults_and_is_judged_anew_by_the_gate() {
     let mut pod = admitted.pod.as_ref().clone();
     pod.spec.as_mut().unwrap().dns_policy = Some("Default".to_owned());
     admitted.pod = Arc::new(pod.clone());
-    admitted.held = vec![crate::source::desired::Held { field: "spec.x".into(), reason: "was not built".into() }];
+    admitted.held =
+        vec![crate::source::desired::Held { field: "spec.x".into(), reason: "was not built".into() }];
     let mut bench = Bench::new();
     bench.state = State::admitted(vec![Arc::new(admitted)]);
     bench.write("a", &manifest("web", "i"));
@@ -262,7 +281,8 @@ fn a_file_that_is_being_written_stays_as_it_was_and_is_looked_at_again() {
     bench.write("a", &manifest("web", "i"));
     bench.look();
     let again = Duration::from_millis(70);
-    let files = [(PathBuf::from("a"), Seen::Busy { again }), (PathBuf::from("b"), Seen::Busy { again })].into();
+    let files =
+        [(PathBuf::from("a"), Seen::Busy { again }), (PathBuf::from("b"), Seen::Busy { again })].into();
     bench.state = decide(&bench.state, Look::Read { files, problems: Vec::new() }, &bench.now());
     assert_eq!((bench.pods(), bench.problems()), (vec!["a=i".to_owned()], vec![]));
     assert_eq!(bench.state.look_again(&bench.now()), Some(again));
