@@ -37,12 +37,25 @@ pub struct Named {
 /// Reads a manifest. `is_json` says that the file's name ends in `.json`: it only chooses which of two
 /// syntax errors is reported when the content is neither.
 pub fn decode(bytes: &[u8], is_json: bool) -> Result<Manifest, Vec<Fault>> {
-    let value = text::to_value(bytes, is_json).map_err(|fault| vec![fault])?;
+    let mut value = text::to_value(bytes, is_json).map_err(|fault| vec![fault])?;
     let kind = kind_of(&value).map_err(|fault| vec![fault])?;
     match kind {
-        Kind::Pod => typed::pod(&value).map(|pod| Manifest::Pod(Box::new(pod))),
+        Kind::Pod => {
+            forget_exported_parts(&mut value);
+            typed::pod(&value).map(|pod| Manifest::Pod(Box::new(pod)))
+        }
         Kind::ConfigMap => named(&value).map(Manifest::ConfigMap).map_err(|fault| vec![fault]),
         Kind::Secret => named(&value).map(Manifest::Secret).map_err(|fault| vec![fault]),
+    }
+}
+
+/// An export from a cluster carries a status, perhaps a newer one than ours, which nobody reads.
+fn forget_exported_parts(value: &mut Value) {
+    if let Some(pod) = value.as_object_mut() {
+        pod.remove("status");
+    }
+    if let Some(metadata) = value.pointer_mut("/metadata").and_then(Value::as_object_mut) {
+        metadata.remove("managedFields");
     }
 }
 

@@ -38,6 +38,12 @@ fn yaml_and_json_say_the_same() {
 }
 
 #[test]
+fn an_export_from_a_newer_cluster_is_read_without_its_status() {
+    let exported = POD.replace("{name: web}", "{name: web, managedFields: [{inTheFuture: 1}]}");
+    assert_eq!(pod(&format!("{exported}status: {{inTheFuture: 1}}\n")), pod(POD));
+}
+
+#[test]
 fn scalars_mean_what_they_mean_to_kubectl() {
     let volumes = format!("{POD}  volumes:\n  - name: v\n    configMap: {{name: m, defaultMode: 0644}}\n");
     let spec = pod(&volumes).spec.unwrap();

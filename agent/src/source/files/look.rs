@@ -214,3 +214,6 @@ impl Stamp {
         Timestamp::new(self.changed_second, i32::try_from(self.changed_nano).ok()?).ok()
     }
 }
+
+#[cfg(test)]
+mod tests;

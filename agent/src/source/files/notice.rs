@@ -76,7 +76,8 @@ impl Notice {
 /// Watches the directory `path`, or the directory that the file `path` is in. Blocking, as any look at a file
 /// system may be. A directory that is watched already costs one system call.
 pub(super) fn arm(mut watches: Watches, path: &Path) -> io::Result<()> {
-    let directory = if path.is_dir() { path } else { path.parent().unwrap_or(path) };
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let directory = if path.is_dir() { path } else { parent };
     let content = WatchMask::CREATE | WatchMask::MODIFY | WatchMask::CLOSE_WRITE | WatchMask::ATTRIB;
     let names = WatchMask::MOVED_TO | WatchMask::MOVED_FROM | WatchMask::DELETE;
     let itself = WatchMask::DELETE_SELF | WatchMask::MOVE_SELF;
