@@ -191,8 +191,11 @@ fn fraction_of(fraction: &str, unit: u128) -> (u128, bool) {
     for digit in fraction.bytes().rev() {
         // At most 10 * unit, below 2^97.
         let product = u128::from(digit.saturating_sub(b'0')) * unit + carry;
-        inexact |= product % 10 != 0;
+        inexact |= !product.is_multiple_of(10);
         carry = product / 10;
     }
     (carry, inexact)
 }
+
+#[cfg(test)]
+mod tests;

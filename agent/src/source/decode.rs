@@ -37,12 +37,25 @@ pub struct Named {
 /// Reads a manifest. `is_json` says that the file's name ends in `.json`: it only chooses which of two
 /// syntax errors is reported when the content is neither.
 pub fn decode(bytes: &[u8], is_json: bool) -> Result<Manifest, Vec<Fault>> {
-    let value = text::to_value(bytes, is_json).map_err(|fault| vec![fault])?;
+    let mut value = text::to_value(bytes, is_json).map_err(|fault| vec![fault])?;
     let kind = kind_of(&value).map_err(|fault| vec![fault])?;
     match kind {
-        Kind::Pod => typed::pod(&value).map(|pod| Manifest::Pod(Box::new(pod))),
+        Kind::Pod => {
+            forget_exported_parts(&mut value);
+            typed::pod(&value).map(|pod| Manifest::Pod(Box::new(pod)))
+        }
         Kind::ConfigMap => named(&value).map(Manifest::ConfigMap).map_err(|fault| vec![fault]),
         Kind::Secret => named(&value).map(Manifest::Secret).map_err(|fault| vec![fault]),
+    }
+}
+
+/// An export from a cluster carries a status, perhaps a newer one than ours, which nobody reads.
+fn forget_exported_parts(value: &mut Value) {
+    if let Some(pod) = value.as_object_mut() {
+        pod.remove("status");
+    }
+    if let Some(metadata) = value.pointer_mut("/metadata").and_then(Value::as_object_mut) {
+        metadata.remove("managedFields");
     }
 }
 
@@ -88,10 +101,17 @@ fn header<'a>(value: Option<&'a Value>, field: &str, expected: &str) -> Result<&
 }
 
 fn named(value: &Value) -> Result<Named, Fault> {
-    let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str).filter(|text| !text.is_empty());
-    let name = text("/metadata/name").ok_or_else(|| Fault::at("metadata.name", "is missing"))?;
-    let namespace = text("/metadata/namespace").unwrap_or("default");
-    Ok(Named { namespace: namespace.to_owned(), name: name.to_owned() })
+    let text = |pointer: &str, field: &str| match value.pointer(pointer) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.clone()).filter(|text| !text.is_empty())),
+        Some(other) => Err(Fault::at(field, format!("is {}, expected a string", shape(other)))),
+    };
+    let name = text("/metadata/name", "metadata.name")?;
+    let namespace = text("/metadata/namespace", "metadata.namespace")?;
+    Ok(Named {
+        namespace: namespace.unwrap_or_else(|| "default".to_owned()),
+        name: name.ok_or_else(|| Fault::at("metadata.name", "is missing"))?,
+    })
 }
 
 fn shape(value: &Value) -> &'static str {
@@ -109,3 +129,6 @@ fn shape(value: &Value) -> &'static str {
 fn quoted(text: &str) -> String {
     format!("{:?}", text.chars().take(64).collect::<String>())
 }
+
+#[cfg(test)]
+mod tests;

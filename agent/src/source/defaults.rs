@@ -129,3 +129,6 @@ fn hook(hook: &mut LifecycleHandler) {
         text(&mut get.scheme, "HTTP");
     }
 }
+
+#[cfg(test)]
+mod tests;

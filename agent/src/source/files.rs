@@ -8,6 +8,7 @@
 //! directory ─ look (blocking thread) ─→ Look ─ decide ─→ State ─→ watch<Desired>
 //! ```
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +29,9 @@ mod judge;
 mod look;
 mod notice;
 mod scan;
+
+/// Shortest time between two rescans, for a configuration that asks for none.
+const LEAST_PERIOD: Duration = Duration::from_millis(10);
 
 /// What the loop is told once.
 #[derive(Debug, Clone)]
@@ -52,7 +56,8 @@ pub struct Files {
 }
 
 impl Files {
-    /// A loop that continues with the pods that were `admitted` when the agent last ran.
+    /// A loop that continues with the pods that were `admitted` when the agent last ran: at most one for each
+    /// file, else the last of them counts.
     #[must_use]
     pub fn new(
         config: Config,
@@ -66,7 +71,7 @@ impl Files {
 
     /// Looks whenever there may be something new, until `stop`.
     pub async fn run(mut self, stop: CancellationToken) {
-        let mut due = interval(self.config.period);
+        let mut due = interval(self.config.period.max(LEAST_PERIOD));
         due.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let again = self.state.look_again(&self.clock.now()).map(|after| Instant::now() + after);
@@ -149,7 +154,8 @@ fn same(one: &Desired, other: &Desired) -> bool {
 
 /// Each change once: a rescan that finds the same says nothing.
 fn report(before: &Desired, after: &Desired) {
-    for problem in after.problems.iter().filter(|problem| !before.problems.contains(problem)) {
+    let known: HashSet<(&Path, &str)> = before.problems.iter().map(identity).collect();
+    for problem in after.problems.iter().filter(|problem| !known.contains(&identity(problem))) {
         warn!(%problem, "manifest is not used");
     }
     for (uid, pod) in &after.pods {
@@ -166,9 +172,15 @@ fn report(before: &Desired, after: &Desired) {
     }
 }
 
+fn identity(problem: &Problem) -> (&Path, &str) {
+    (&problem.file, &problem.reason)
+}
+
 fn origin(pod: &DesiredPod) -> &Path {
     match &pod.origin {
         super::desired::Origin::File(path) => path,
     }
 }
 
+#[cfg(test)]
+mod tests;

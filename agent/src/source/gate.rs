@@ -93,3 +93,6 @@ impl Inherited {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -91,8 +91,12 @@ fn forget_what_the_api_server_sets(pod: &mut Pod) {
 
 /// A static pod runs where it is read; one that names another node was surely put here by mistake.
 fn foreign_node(pod: &Pod, node: &str) -> Option<Held> {
-    let named = pod.spec.as_ref()?.node_name.as_deref().filter(|named| !named.is_empty() && *named != node)?;
-    Some(Held { field: "spec.nodeName".to_owned(), reason: format!("names {named:?}, this node is {node:?}") })
+    let named =
+        pod.spec.as_ref()?.node_name.as_deref().filter(|named| !named.is_empty() && *named != node)?;
+    Some(Held {
+        field: "spec.nodeName".to_owned(),
+        reason: format!("names {named:?}, this node is {node:?}"),
+    })
 }
 
 fn name_it(pod: &mut Pod, node: &str, hash: &str, seen: Timestamp) {
@@ -137,3 +141,6 @@ fn hash(pod: &Pod, file: &Path, node: &str) -> String {
     hash.write(std::os::unix::ffi::OsStrExt::as_bytes(file.as_os_str()));
     hash.hex()
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,7 +17,7 @@ use crate::source::fault::Fault;
 const MAX_DEPTH: usize = 64;
 
 /// Most nodes in a document after aliases are expanded: a pod at the size limit has fewer.
-const MAX_NODES: usize = 100_000;
+const MAX_NODES: usize = 150_000;
 
 /// Most nodes that aliases may add.
 const MAX_REPLAYED: usize = 20_000;
@@ -25,7 +25,7 @@ const MAX_REPLAYED: usize = 20_000;
 pub(super) fn to_value(bytes: &[u8], is_json: bool) -> Result<Value, Fault> {
     let text = plain_text(bytes)?;
     if !text.trim_start().starts_with('{') {
-        return yaml(text);
+        return yaml(without_end_markers(text));
     }
     match json(text) {
         Ok(value) => Ok(value),
@@ -46,6 +46,15 @@ fn plain_text(bytes: &[u8]) -> Result<&str, Fault> {
         .map_err(|error| Fault::whole(format!("is not UTF-8 from offset {} on", error.valid_up_to())))?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if text.trim().is_empty() { Err(Fault::whole("is empty")) } else { Ok(text) }
+}
+
+/// A separator at the very end begins no further manifest.
+fn without_end_markers(text: &str) -> &str {
+    let mut text = text;
+    while let Some(before) = text.trim_end().strip_suffix("\n---") {
+        text = before;
+    }
+    text
 }
 
 fn yaml(text: &str) -> Result<Value, Fault> {

@@ -20,9 +20,7 @@ pub(super) fn judge(
     // A parser's own fault must cost one file, not the node; the values inside are dropped with it.
     let judged = std::panic::catch_unwind(|| pod(bytes, file, node, seen))
         .unwrap_or_else(|_| Err(vec![Fault::whole("could not be parsed: the parser failed inside")]));
-    judged
-        .map(Arc::new)
-        .map_err(|faults| faults.into_iter().map(|fault| fault.into_problem(file)).collect())
+    judged.map(Arc::new).map_err(|faults| faults.into_iter().map(|fault| fault.into_problem(file)).collect())
 }
 
 fn pod(bytes: &[u8], file: &Path, node: &str, seen: Timestamp) -> Result<DesiredPod, Vec<Fault>> {

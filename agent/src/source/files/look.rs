@@ -60,7 +60,8 @@ impl Directory {
             problems.push(self.problem(reason));
         }
         // Files that were read before come first, so that a flood of new ones displaces none of them.
-        let (known, new): (Vec<_>, Vec<_>) = paths.into_iter().partition(|path| self.known.contains_key(path));
+        let (known, new): (Vec<_>, Vec<_>) =
+            paths.into_iter().partition(|path| self.known.contains_key(path));
         let chosen = known.into_iter().chain(new).take(MAX_FILES);
         let files = chosen.filter_map(|path| Some((path.clone(), self.file(&path)?))).collect();
         Look::Read { files, problems }
@@ -157,9 +158,12 @@ impl Directory {
         wait.checked_sub(age).filter(|rest| !rest.is_zero())
     }
 
-    /// Time since the last change; none if that lies in the future, as after a step of the clock.
+    /// Time since the last change; none if that lies far in the future, as after a step of the clock.
     fn age(&self, stamp: &Stamp) -> Option<Duration> {
-        Duration::try_from(self.wall.duration_since(stamp.changed()?)).ok()
+        let age = self.wall.duration_since(stamp.changed()?);
+        // The clock was read a moment before the file was looked at.
+        let slightly_ahead = age.is_negative() && age.unsigned_abs() < WRITER_LIMIT;
+        if slightly_ahead { Some(Duration::ZERO) } else { Duration::try_from(age).ok() }
     }
 }
 
@@ -210,3 +214,6 @@ impl Stamp {
         Timestamp::new(self.changed_second, i32::try_from(self.changed_nano).ok()?).ok()
     }
 }
+
+#[cfg(test)]
+mod tests;

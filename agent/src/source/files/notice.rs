@@ -17,6 +17,8 @@ const BUFFER_BYTES: usize = 4096;
 pub(super) struct Notice {
     stream: Option<EventStream<[u8; BUFFER_BYTES]>>,
     warned: bool,
+    #[cfg(test)]
+    unavailable: bool,
 }
 
 impl std::fmt::Debug for Notice {
@@ -28,11 +30,21 @@ impl std::fmt::Debug for Notice {
 impl Notice {
     /// The end by which [`arm`] adds the directory; none where the host has no inotify left.
     pub(super) fn watches(&mut self) -> Option<Watches> {
+        #[cfg(test)]
+        if self.unavailable {
+            return None;
+        }
         if self.stream.is_none() {
             let stream = Inotify::init().and_then(|inotify| inotify.into_event_stream([0; BUFFER_BYTES]));
             self.stream = stream.map_err(|error| self.failed(&error)).ok();
         }
         self.stream.as_ref().map(EventStream::watches)
+    }
+
+    /// A host that has no inotify left.
+    #[cfg(test)]
+    pub(super) fn exhausted() -> Self {
+        Self { unavailable: true, ..Self::default() }
     }
 
     /// Says once that changes are found late.
@@ -64,7 +76,8 @@ impl Notice {
 /// Watches the directory `path`, or the directory that the file `path` is in. Blocking, as any look at a file
 /// system may be. A directory that is watched already costs one system call.
 pub(super) fn arm(mut watches: Watches, path: &Path) -> io::Result<()> {
-    let directory = if path.is_dir() { path } else { path.parent().unwrap_or(path) };
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let directory = if path.is_dir() { path } else { parent };
     let content = WatchMask::CREATE | WatchMask::MODIFY | WatchMask::CLOSE_WRITE | WatchMask::ATTRIB;
     let names = WatchMask::MOVED_TO | WatchMask::MOVED_FROM | WatchMask::DELETE;
     let itself = WatchMask::DELETE_SELF | WatchMask::MOVE_SELF;

@@ -53,11 +53,7 @@ pub(super) enum Seen {
     /// Somebody is writing to it, or may be; look again after so long.
     Busy { again: Duration },
     /// New content, and what it wants. Without a stamp the next look reads it again.
-    Judged {
-        stamp: Option<Stamp>,
-        digest: Option<Fnv128a>,
-        outcome: Result<Arc<DesiredPod>, Vec<Problem>>,
-    },
+    Judged { stamp: Option<Stamp>, digest: Option<Fnv128a>, outcome: Result<Arc<DesiredPod>, Vec<Problem>> },
 }
 
 /// What a look must know of a file that was there before.
@@ -223,3 +219,5 @@ fn broken(record: &Record) -> impl Iterator<Item = Problem> {
     })
 }
 
+#[cfg(test)]
+mod tests;

@@ -27,6 +27,17 @@ pub enum State {
     Holds(&'static str),
 }
 
+impl std::fmt::Display for State {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Built => out.write_str("built"),
+            Self::NothingToDo(why) => write!(out, "any value: {why}"),
+            Self::Harmless { effect, held } => write!(out, "{effect}; otherwise held: {held}"),
+            Self::Holds(reason) => write!(out, "held: {reason}"),
+        }
+    }
+}
+
 const fn built(path: &'static str) -> Field {
     Field { path, state: State::Built }
 }

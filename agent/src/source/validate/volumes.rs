@@ -32,23 +32,14 @@ fn kind(at: &str, volume: &Volume, faults: &mut Faults) {
         faults.add_if(host_path.path.is_empty(), format!("{at}.path"), "is missing");
         let climbs = host_path.path.split('/').any(|part| part == "..");
         faults.add_if(climbs, format!("{at}.path"), "must not contain '..'");
-        let kinds = [
-            "",
-            "DirectoryOrCreate",
-            "Directory",
-            "FileOrCreate",
-            "File",
-            "Socket",
-            "CharDevice",
-            "BlockDevice",
-        ];
-        faults.one_of(format!("{at}.type"), host_path.type_.as_deref(), &kinds);
+        let kinds =
+            ["DirectoryOrCreate", "Directory", "FileOrCreate", "File", "Socket", "CharDevice", "BlockDevice"];
+        let kind = host_path.type_.as_deref().filter(|kind| !kind.is_empty());
+        faults.one_of(format!("{at}.type"), kind, &kinds);
     }
-    if let Some(empty) = &volume.empty_dir {
-        if let Some(limit) = &empty.size_limit {
-            let bad = Quantity::parse(&limit.0).map_or(true, |size| size < Quantity::ZERO);
-            faults.add_if(bad, format!("{at}.emptyDir.sizeLimit"), "is not a quantity of at least 0");
-        }
+    if let Some(limit) = volume.empty_dir.as_ref().and_then(|empty| empty.size_limit.as_ref()) {
+        let bad = Quantity::parse(&limit.0).map_or(true, |size| size < Quantity::ZERO);
+        faults.add_if(bad, format!("{at}.emptyDir.sizeLimit"), "is not a quantity of at least 0");
     }
     let modes = [
         ("secret", volume.secret.as_ref().and_then(|source| source.default_mode)),
