@@ -1,14 +1,15 @@
 //! The binary `pinnace`: reads the command line, hands over, and turns the outcome into an exit code.
 
 use std::io::{Write, stderr, stdout};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use clap::error::ErrorKind;
 use pinnace::check::observe::{Targets, observe};
-use pinnace::check::runtime::RuntimeAnswer;
-use pinnace::check::{self};
+use pinnace::chain::Chain;
+use pinnace::check;
 use pinnace::cli::args::{Arguments, CheckArgs, Command, Reach, SOCKET_VARIABLE};
 use pinnace::cli::client::ClientError;
 use pinnace::cli::command::{self, Terminal, error_line};
@@ -17,6 +18,12 @@ use pinnace::clock::Clock;
 use pinnace::config::effective::Config;
 use pinnace::config::flags::RunFlags;
 use pinnace::config::load::{Loaded, load};
+use pinnace::lock::LockError;
+use pinnace::runtime::probe;
+use pinnace::start::StartError;
+
+/// How long file operations may go on after everything else has ended.
+const SHUTDOWN: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     let code = match Arguments::try_parse() {
@@ -83,7 +90,7 @@ async fn check_machine(args: &CheckArgs) -> Result<u8, ClientError> {
         Err(reason) => return Ok(complain(&reason, exit::CONFIG)),
     };
     let now = Clock::of_this_machine().map_err(ClientError::Output)?.now().wall;
-    let answer = ask_runtime(&config.runtime_endpoint).await;
+    let answer = probe::ask(&config.runtime_endpoint).await;
     let targets = Targets {
         root_dir: config.root_dir,
         runtime_socket: config.runtime_endpoint,
@@ -95,14 +102,6 @@ async fn check_machine(args: &CheckArgs) -> Result<u8, ClientError> {
     let mut to = Terminal { out: &mut out, err: &mut err, now };
     let can_run = command::checks(&findings, args.output, &mut to)?;
     Ok(if can_run { exit::OK } else { exit::CHECK_FAILED })
-}
-
-/// Asks the runtime for its version and status. Not wired to the CRI client yet.
-async fn ask_runtime(socket: &Path) -> Result<RuntimeAnswer, String> {
-    match tokio::net::UnixStream::connect(socket).await {
-        Ok(_) => Err("it accepts connections, but this build does not speak CRI yet".to_owned()),
-        Err(error) => Err(error.to_string()),
-    }
 }
 
 /// `pinnace run`.
@@ -120,14 +119,32 @@ fn run(flags: &RunFlags) -> u8 {
     // Two threads: one may be busy with a large list while the other answers health checks.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     match runtime {
-        Ok(runtime) => runtime.block_on(start(config)),
+        Ok(runtime) => {
+            let code = runtime.block_on(start(config));
+            // A file operation that hangs on a dead disk must not keep the process from ending.
+            runtime.shutdown_timeout(SHUTDOWN);
+            code
+        }
         Err(error) => complain(&format!("failed to start: {error}"), exit::FAILURE),
     }
 }
 
-/// Where the agent begins. Nothing runs yet.
+/// Runs the agent to its end.
 async fn start(config: Config) -> u8 {
-    complain(&format!("node {:?}: running pods is not built in yet", config.node_name), exit::FAILURE)
+    match pinnace::start::run(config).await {
+        Ok(()) => exit::OK,
+        Err(error) => complain(&Chain(&error).to_string(), exit_code(&error)),
+    }
+}
+
+/// Exit codes by cause, for init systems and scripts.
+fn exit_code(error: &StartError) -> u8 {
+    match error {
+        StartError::Lock(LockError::Held { .. }) => exit::ALREADY_RUNNING,
+        StartError::Admin(error) if error.is_in_use() => exit::ALREADY_RUNNING,
+        StartError::Endpoint(_) => exit::CONFIG,
+        _ => exit::FAILURE,
+    }
 }
 
 /// The configuration, or why there is none, one line per fault.
