@@ -185,8 +185,8 @@ impl Drafts {
         }
         let Some(draft) = self.pods.get_mut(uid) else { return Taken::default() };
         let was_settled = draft.settled();
-        if was_settled && !self.touched.contains(uid) {
-            draft.frozen = covered; // what is shown is the pod as of this observation
+        if !self.touched.contains(uid) {
+            draft.freeze(covered);
         }
         let taken = draft.take_list(listed, begin, &mut self.order, &mut self.odd);
         if taken.differs() || !was_settled {
@@ -206,6 +206,9 @@ impl Drafts {
         let covered = self.covered(&asked.uid);
         let Some(draft) = self.pods.get_mut(&asked.uid) else { return };
         self.agrees = false;
+        if !self.touched.contains(&asked.uid) {
+            draft.freeze(covered);
+        }
         let outcome = match (&asked.target, answer) {
             (Target::Sandbox(id), Ok(Status::Sandbox(status))) => {
                 Ok(shelf::take_status(&mut draft.sandboxes, id, status, begin, covered, &mut self.odd))

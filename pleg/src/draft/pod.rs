@@ -51,6 +51,13 @@ impl Draft {
         self.sandboxes.is_empty() && self.containers.is_empty()
     }
 
+    /// Before the first change since a commit: what is shown of a settled pod is its state as of `covered`.
+    pub(crate) fn freeze(&mut self, covered: u64) {
+        if self.settled() {
+            self.frozen = covered;
+        }
+    }
+
     /// Takes in a list that began at `begin`.
     pub(crate) fn take_list(
         &mut self,
