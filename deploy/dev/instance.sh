@@ -1,4 +1,4 @@
-# Where one development containerd keeps its things. Sourced, changes nothing.
+# Where one development containerd keeps its things. Sourced; changes nothing but PATH.
 #
 # An instance owns $INSTANCE_ROOT, $INSTANCE_RUN, one /24 with its bridge, and every process, mount and
 # iptables rule that names them. Nothing of it is shared with a containerd installed on the machine.
@@ -8,6 +8,9 @@ DEV_DIR=${DEV_DIR:?set DEV_DIR to deploy/dev before sourcing instance.sh}
 DEV_ROOT=/var/lib/pinnace-dev
 DEV_RUN=/run/pinnace-dev
 DEV_CACHE=${PINNACE_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/pinnace}
+
+# Where rustup and Go's archive put their binaries, for a shell that has not read its profile; sbin for ip.
+PATH=$PATH:${HOME:-/root}/.cargo/bin:/usr/local/go/bin:/usr/sbin:/sbin
 
 die() {
     echo "${0##*/}: $*" >&2
