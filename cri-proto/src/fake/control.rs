@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::Fake;
 use super::calls::{CallRecord, Moment, Outcome};
@@ -13,6 +13,7 @@ use super::options::Switches;
 use super::record::{Ending, Snapshot};
 use super::script::{ExecScript, PullScript, Script};
 use super::select::Select;
+use crate::call::Call;
 use crate::v1;
 
 impl Fake {
@@ -39,6 +40,12 @@ impl Fake {
         self.inner.calls.count(|record| record.outcome == Outcome::Open)
     }
 
+    /// How many of these calls have not ended.
+    #[must_use]
+    pub fn in_flight_of(&self, call: Call) -> usize {
+        self.inner.calls.count(|record| record.call == call && record.outcome == Outcome::Open)
+    }
+
     /// Empties the log of calls, except for those that have not ended.
     pub fn forget_calls(&self) {
         self.inner.calls.forget();
@@ -49,14 +56,18 @@ impl Fake {
         self.inner.calls.set_tap(Some(Box::new(tap)));
     }
 
-    /// Waits until `done` says yes of the fake; looks again at each moment of a call and each millisecond of
-    /// tokio's time. False if `limit` is over first.
+    /// Waits until `done` says yes of the fake; looks again at each moment of a call, each change of a pod, and each
+    /// second of tokio's time. False if `limit` is over first.
     pub async fn wait_until(&self, limit: Duration, done: impl Fn(&Fake) -> bool) -> bool {
         let mut moments = self.inner.calls.changes();
+        let mut changes = lock(&self.inner.state).changes();
         let waited = timeout(limit, async {
             while !done(self) {
-                // Processes end without a call: the timeout looks again for them.
-                let _looked = timeout(Duration::from_millis(1), moments.changed()).await;
+                tokio::select! {
+                    _ = moments.changed() => {}
+                    _ = changes.changed() => {}
+                    () = sleep(Duration::from_secs(1)) => {}
+                }
             }
         });
         waited.await.is_ok()
@@ -192,7 +203,8 @@ impl Fake {
         state.release(sandbox_id);
     }
 
-    /// The runtime restarts: connections and event streams break, calls in flight are lost; pods live on.
+    /// The runtime restarts: connections and event streams break and pods live on. Clients hear no more of calls in
+    /// flight, but work that had begun is done.
     pub fn restart(&self) {
         self.disconnect();
         lock(&self.inner.state).announcer.cut();

@@ -3,19 +3,17 @@
 use futures::StreamExt;
 use futures::stream;
 use tonic::codegen::BoxStream;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Status};
 
 use super::Fake;
 use super::image::normal;
 use super::lists::pieces;
 use super::lock::lock;
-use super::runtime_service::Services;
 use super::select::Subject;
+use super::services::{Answer, Services};
 use crate::call::Call;
 use crate::v1::image_service_server::ImageService;
 use crate::v1::*;
-
-type Answer<T> = Result<Response<T>, Status>;
 
 /// Size of a pulled image.
 const PULLED_BYTES: u64 = 4 * 1024 * 1024;

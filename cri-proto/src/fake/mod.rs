@@ -46,6 +46,7 @@ mod script;
 mod seed;
 mod select;
 mod serve;
+mod services;
 mod shape;
 mod shell;
 mod state;

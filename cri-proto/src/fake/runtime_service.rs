@@ -4,48 +4,16 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream;
-use tokio_stream::wrappers::BroadcastStream;
 use tonic::codegen::BoxStream;
-use tonic::{Request, Response, Status};
+use tonic::Request;
 
-use super::Fake;
-use super::carry::Carried;
-use super::fault::Distort;
-use super::garbage::{Garbage, Spoil};
 use super::lists::{pieces, unknown_method};
 use super::lock::lock;
 use super::select::Subject;
-use super::view;
+use super::services::{Answer, Services};
 use crate::call::Call;
 use crate::v1::runtime_service_server::RuntimeService;
 use crate::v1::*;
-
-/// Both services over one fake.
-#[derive(Debug, Clone)]
-pub(super) struct Services(pub(super) Fake);
-
-type Answer<T> = Result<Response<T>, Status>;
-
-impl Services {
-    /// A call about no object.
-    pub(super) fn plain(&self, call: Call) -> Carried {
-        self.0.begin(call, Subject::default(), String::new())
-    }
-
-    /// A call about the sandbox or container with this id.
-    fn of(&self, call: Call, id: &str, request: String) -> Carried {
-        let subject = lock(&self.0.inner.state).subject(id);
-        self.0.begin(call, subject, request)
-    }
-}
-
-/// Spoils the answer of a status call.
-fn spoilt<T: Spoil>(mut record: T, distort: &Distort) -> T {
-    for garbage in distort.garbage.iter().filter(|garbage| !matches!(garbage, Garbage::Many(_))) {
-        record.spoil(garbage);
-    }
-    record
-}
 
 fn seconds(number: i64) -> Duration {
     Duration::from_secs(u64::try_from(number).unwrap_or(0))
@@ -112,18 +80,7 @@ impl RuntimeService for Services {
         let (fake, request) = (self.0.clone(), request.into_inner());
         let call = self.of(Call::PodSandboxStatus, &request.pod_sandbox_id, String::new());
         let distort = call.distort();
-        call.run(async move {
-            let state = lock(&fake.inner.state);
-            let sandbox = state.sandbox(&request.pod_sandbox_id)?;
-            let status = spoilt(view::sandbox_status(sandbox, &fake.inner.faults), &distort);
-            Ok(PodSandboxStatusResponse {
-                status: Some(status),
-                info: info(request.verbose, &sandbox.id),
-                containers_statuses: Vec::new(),
-                timestamp: state.wall(),
-            })
-        })
-        .await
+        call.run(async move { fake.sandbox_status_answer(&request, &distort) }).await
     }
 
     async fn list_pod_sandbox(
@@ -232,13 +189,7 @@ impl RuntimeService for Services {
         let (fake, request) = (self.0.clone(), request.into_inner());
         let call = self.of(Call::ContainerStatus, &request.container_id, String::new());
         let distort = call.distort();
-        call.run(async move {
-            let state = lock(&fake.inner.state);
-            let container = state.container(&request.container_id)?;
-            let status = spoilt(view::container_status(container, &fake.inner.faults), &distort);
-            Ok(ContainerStatusResponse { status: Some(status), info: info(request.verbose, &container.id) })
-        })
-        .await
+        call.run(async move { fake.container_status_answer(&request, &distort) }).await
     }
 
     async fn update_container_resources(
@@ -392,17 +343,7 @@ impl RuntimeService for Services {
         _: Request<GetEventsRequest>,
     ) -> Answer<BoxStream<ContainerEventResponse>> {
         let fake = self.0.clone();
-        let call = self.plain(Call::GetContainerEvents);
-        call.run(async move {
-            let state = lock(&fake.inner.state);
-            if !state.switches.events {
-                return Err(unknown_method());
-            }
-            let events = BroadcastStream::new(state.announcer.listen());
-            // A listener that was too slow lost some; it is not told, as it is not by containerd.
-            Ok(events.filter_map(|event| async move { event.ok().map(Ok) }).boxed() as BoxStream<_>)
-        })
-        .await
+        self.plain(Call::GetContainerEvents).run(async move { fake.event_stream() }).await
     }
 
     async fn runtime_config(&self, _: Request<RuntimeConfigRequest>) -> Answer<RuntimeConfigResponse> {
@@ -426,14 +367,5 @@ impl RuntimeService for Services {
             Ok(UpdatePodSandboxResourcesResponse {})
         })
         .await
-    }
-}
-
-/// What a verbose status adds: JSON, as crictl expects it.
-fn info(verbose: bool, id: &str) -> std::collections::BTreeMap<String, String> {
-    if verbose {
-        [("info".to_owned(), format!("{{\"id\":\"{id}\",\"pid\":1}}"))].into()
-    } else {
-        Default::default()
     }
 }

@@ -21,7 +21,7 @@ use tower::Service;
 
 use super::Fake;
 use super::lock::lock;
-use super::runtime_service::Services;
+use super::services::Services;
 use crate::client::{Client, Deadlines, MAX_MESSAGE_BYTES, Transport, boxed, tuned};
 use crate::v1::image_service_server::ImageServiceServer;
 use crate::v1::runtime_service_server::RuntimeServiceServer;

@@ -184,3 +184,65 @@ impl Compiler {
 fn number(arguments: &[String]) -> Option<i32> {
     arguments.first()?.parse().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::program::Player;
+    use super::*;
+
+    /// What a script does, in short: what it prints, how long it sleeps, how it ends.
+    fn shown(script: &str, unknown: Unknown) -> String {
+        let argv = ["sh", "-c", script].map(str::to_owned);
+        let Some(program) = interpret(&argv, unknown) else { return "unknown".to_owned() };
+        let mut player = Player::new(program.steps);
+        let mut out = String::new();
+        // A loop has no end: some steps show it.
+        for _ in 0..6 {
+            match player.advance() {
+                Step::Print(Output { stream: Stream::Stdout, text }) => out += &format!("out {text:?}; "),
+                Step::Print(Output { stream: Stream::Stderr, text }) => out += &format!("err {text:?}; "),
+                Step::Sleep(time) => out += &format!("sleep {}; ", time.as_secs()),
+                Step::Forever | Step::Loop(_) => return out + "for ever",
+                Step::Exit(code) => return format!("{out}exit {code}"),
+            }
+        }
+        out + "..."
+    }
+
+    #[test]
+    fn scripts_do_what_a_shell_does() {
+        for (script, does) in [
+            ("echo x; sleep 1; exit 3", r#"out "x\n"; sleep 1; exit 3"#),
+            ("true && echo yes || echo no", r#"out "yes\n"; exit 0"#),
+            ("false && echo yes || echo no", r#"out "no\n"; exit 0"#),
+            ("false", "exit 1"),
+            ("false; true", "exit 0"),
+            ("exit 2; echo never", "exit 2"),
+            ("echo -n a b 1>&2", r#"err "a b"; exit 0"#),
+            ("sleep infinity", "for ever"),
+            (
+                "while true; do echo x; sleep 5; done",
+                r#"out "x\n"; sleep 5; out "x\n"; sleep 5; out "x\n"; sleep 5; ..."#,
+            ),
+            ("exec sleep 7", "sleep 7; exit 0"),
+            ("/bin/sh -c 'exit 9'", "exit 9"),
+        ] {
+            assert_eq!(shown(script, Unknown::RunsForever), does, "{script}");
+        }
+        assert_eq!(shown("echo a; nginx", Unknown::RunsForever), r#"out "a\n"; for ever"#);
+        assert_eq!(shown("nginx || exit 4", Unknown::NotFound), r#"err "sh: nginx: not found\n"; exit 4"#);
+    }
+
+    #[test]
+    fn traps_say_what_sigterm_does() {
+        let on_term = |script: &str| {
+            let argv = ["sh", "-c", script].map(str::to_owned);
+            interpret(&argv, Unknown::RunsForever).map(|program| program.on_term)
+        };
+        let exit = |code, seconds| Some(OnTerm::Exit { code, after: Duration::from_secs(seconds) });
+        assert_eq!(on_term("trap '' TERM; sleep infinity"), Some(OnTerm::Ignore));
+        assert_eq!(on_term("trap 'exit 7' TERM; sleep infinity"), exit(7, 0));
+        assert_eq!(on_term("trap 'echo bye; sleep 2; exit 0' TERM; sleep infinity"), exit(0, 2));
+        assert_eq!(on_term("sleep infinity"), exit(143, 0));
+    }
+}

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tonic::Status;
 
@@ -36,6 +37,8 @@ pub(super) struct State {
     pub(super) switches: Switches,
     pub(super) announcer: Announcer,
     seq: u64,
+    /// The number of changes, for those who wait for one.
+    changed: watch::Sender<u64>,
 }
 
 impl State {
@@ -54,18 +57,24 @@ impl State {
             switches: Switches::default(),
             announcer,
             seq: 0,
+            changed: watch::Sender::new(0),
         }
     }
 
     /// Notes a change and says when it was.
     pub(super) fn mark(&mut self) -> Mark {
         self.seq = self.seq.saturating_add(1);
+        self.changed.send_replace(self.seq);
         Mark { seq: self.seq, at: Instant::now() }
     }
 
     /// How many changes there were.
     pub(super) fn seq(&self) -> u64 {
         self.seq
+    }
+
+    pub(super) fn changes(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
     }
 
     /// Wall nanoseconds now.

@@ -3,6 +3,7 @@
 mod faults;
 mod lifecycle;
 mod lists;
+mod serving;
 
 use super::*;
 use crate::client::Client;
