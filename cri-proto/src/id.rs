@@ -38,7 +38,7 @@ pub enum InvalidId {
     },
 }
 
-fn check(kind: &'static str, text: &str) -> Result<(), InvalidId> {
+pub(crate) fn check(kind: &'static str, text: &str) -> Result<(), InvalidId> {
     if text.is_empty() {
         return Err(InvalidId::Empty { kind });
     }
@@ -113,6 +113,11 @@ id!(
     /// The UID of a pod: names its directories and its objects in the runtime.
     PodUid,
     "pod uid"
+);
+id!(
+    /// The runtime's id of an image: a digest, with or without its algorithm.
+    ImageId,
+    "image id"
 );
 
 #[cfg(test)]

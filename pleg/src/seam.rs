@@ -25,7 +25,8 @@ pub struct Listing {
 /// The answer to a list of everything.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Listed {
-    /// Byte for byte what the last one said.
+    /// Byte for byte what the last one said: the last `Ok` that was returned, not one whose call was dropped at its
+    /// deadline. Never the first answer.
     Unchanged,
     /// Something differs; records that do not are the same `Arc` as before.
     Changed(Listing),

@@ -1,0 +1,150 @@
+//! Wires the loops: makes the channels, gives each loop its ends, and forgets them. No loop holds another.
+//!
+//! ```text
+//!  source ──desired──▶ fleet ──orders──▶ worker ──steps──▶ runtime
+//!                        ▲                  ▲  └─entries─▶ journal
+//!                      events           snapshots
+//!                        └──── relist ◀─looks┘◀──hints── event stream
+//! ```
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pinnace_cri::client::Client;
+use pinnace_cri::labels::Ownership;
+use pinnace_pleg::relist;
+use pinnace_pleg::sequence::Sequence;
+use tokio::sync::watch;
+
+use crate::board::Board;
+use crate::clock::Clock;
+use crate::disk::Disk;
+use crate::events::EventLog;
+use crate::journal::Opened;
+use crate::pod::act::Actor;
+use crate::pod::card::Cards;
+use crate::pod::container::Site;
+use crate::pod::fleet::Fleet;
+use crate::pod::mind::Pace;
+use crate::pod::paths::Dirs;
+use crate::pod::slots::{LENT_FOR, Slots};
+use crate::pod::worker::Tools;
+use crate::runtime::seam::Seam;
+use crate::runtime::watch::RuntimeWatch;
+use crate::source::desired::Desired;
+use crate::supervise::Supervisor;
+
+/// Creates that count at a time: the runtime's throughput on two cores is reached at four (`RunPodSandbox` with
+/// CNI: 12.4 pods a second at two at once, 15.1 at four, 15.3 at eight).
+const CREATES: usize = 4;
+/// Teardowns that count at a time; their throughput is reached at four and they must never wait for creates.
+const TEARDOWNS: usize = 8;
+/// Creates under way, hung ones included (DESIGN 12).
+const CREATES_IN_FLIGHT: usize = 32;
+/// Teardowns under way. Larger than for creates, since a stop rightly takes its whole grace: a node full of pods
+/// that ignore TERM must not wait in groups.
+const TEARDOWNS_IN_FLIGHT: usize = 256;
+
+/// What the loops are made from.
+#[derive(Debug)]
+pub struct Parts {
+    /// Name of the node.
+    pub node: String,
+    /// What of the runtime is this node's.
+    pub ownership: Ownership,
+    /// The runtime.
+    pub client: Client,
+    /// The runtime's address, for messages.
+    pub endpoint: String,
+    /// The agent's own files.
+    pub disk: Arc<dyn Disk>,
+    /// The clocks.
+    pub clock: Clock,
+    /// Where files are.
+    pub dirs: Dirs,
+    /// The node as it enters messages.
+    pub site: Site,
+    /// How failed steps are tried again.
+    pub pace: Pace,
+    /// How patient the relist loop is.
+    pub relist: relist::Config,
+    /// Period of the runtime's own check.
+    pub runtime_period: Duration,
+    /// Image pulls at once.
+    pub pulls: usize,
+    /// Where events go.
+    pub events: EventLog,
+}
+
+/// Starts every loop that works on pods. The source of `desired` is the caller's.
+#[must_use]
+pub fn start(
+    parts: Parts,
+    opened: Opened,
+    desired: watch::Receiver<Arc<Desired>>,
+    supervisor: &Supervisor,
+) -> Board {
+    let stop = supervisor.stop_token();
+    let Opened { journal, writer, histories, reports } = opened;
+    for report in reports {
+        tracing::warn!(report, "the journal was damaged");
+    }
+    let condition = journal.condition();
+    supervisor.spawn_last("journal", |last| writer.run(last));
+
+    let sequence = Sequence::new();
+    let seam = Arc::new(Seam::new(parts.client.clone(), parts.ownership));
+    let (relist, hints, handles) = relist::new(seam, parts.relist, sequence.clone());
+    supervisor.spawn_core("relist", relist.run(stop.clone()));
+    spawn_hints(supervisor, hints);
+
+    let (runtime, runtime_state) =
+        RuntimeWatch::new(parts.client.clone(), parts.endpoint, parts.runtime_period);
+    supervisor.spawn_core("runtime watch", runtime.run(stop.clone()));
+
+    let actor = Actor {
+        client: parts.client,
+        disk: parts.disk,
+        dirs: parts.dirs.clone(),
+        site: parts.site,
+        journal,
+        events: parts.events.clone(),
+        clock: parts.clock,
+        creates: Slots::new(CREATES, CREATES_IN_FLIGHT, LENT_FOR),
+        teardowns: Slots::new(TEARDOWNS, TEARDOWNS_IN_FLIGHT, LENT_FOR),
+        pulls: Slots::new(parts.pulls, parts.pulls, Duration::MAX),
+    };
+    let tools = Tools {
+        actor: Arc::new(actor),
+        supervisor: supervisor.clone(),
+        looker: handles.looker,
+        sequence,
+        pace: parts.pace,
+        observed: handles.snapshots.clone(),
+        runtime: runtime_state.clone(),
+    };
+    let cards = Arc::new(Cards::default());
+    let fleet = Fleet::new(tools, desired.clone(), handles.events, histories, Arc::clone(&cards));
+    supervisor.spawn_core("fleet", fleet.run(stop));
+
+    Board {
+        node: parts.node,
+        dirs: parts.dirs,
+        cards,
+        observed: handles.snapshots,
+        relist: handles.health,
+        runtime: runtime_state,
+        desired,
+        journal: condition,
+        events: parts.events,
+    }
+}
+
+/// The reader of hints ends by itself where the runtime has no event stream; that is no loss.
+fn spawn_hints(supervisor: &Supervisor, hints: pinnace_pleg::hint::HintReader<Seam>) {
+    let stop = supervisor.stop_token();
+    supervisor.spawn_core("hints", async move {
+        hints.run(stop.clone()).await;
+        stop.cancelled().await;
+    });
+}

@@ -1,0 +1,126 @@
+//! The board: what the agent answers when people ask. Reads cards, the newest snapshot and the loops' own words;
+//! changes nothing and waits for nothing.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use pinnace_pleg::health::{self, Health};
+use pinnace_pleg::snapshot::Snapshot;
+use tokio::sync::watch;
+
+use crate::events::EventLog;
+use crate::pod::card::{Card, Cards};
+use crate::pod::paths::Dirs;
+use crate::pod::status::{self, Subject};
+use crate::runtime::watch::RuntimeState;
+use crate::server::lookup;
+use crate::server::views::{LookupError, Views};
+use crate::source::desired::Desired;
+use crate::view::{ContainerView, EventView, ExplainView, PodView};
+
+/// The board.
+#[derive(Debug, Clone)]
+pub struct Board {
+    /// Name of the node, which static pods' names end in.
+    pub node: String,
+    /// Where files are.
+    pub dirs: Dirs,
+    /// The pods.
+    pub cards: Arc<Cards>,
+    /// What the runtime holds.
+    pub observed: watch::Receiver<Arc<Snapshot>>,
+    /// The relist loop's own word.
+    pub relist: watch::Receiver<Health>,
+    /// The runtime's own word.
+    pub runtime: watch::Receiver<RuntimeState>,
+    /// What the sources want, and what of it cannot be used.
+    pub desired: watch::Receiver<Arc<Desired>>,
+    /// What keeps the journal from being written.
+    pub journal: watch::Receiver<Option<String>>,
+    /// Events.
+    pub events: EventLog,
+}
+
+impl Board {
+    fn with<T>(&self, card: &Card, look: impl FnOnce(&Subject<'_>) -> T) -> T {
+        let snapshot = self.observed.borrow().clone();
+        let face = card.face();
+        let seen = snapshot.pod(&card.uid).map(AsRef::as_ref);
+        look(&Subject { uid: &card.uid, face: &face, seen, dirs: &self.dirs })
+    }
+
+    fn find(&self, query: &str) -> Result<Arc<Card>, LookupError> {
+        let cards: Vec<_> = self.cards.all().into_iter().map(|card| (card.face(), card)).collect();
+        let known =
+            cards.iter().map(|(face, card)| (face.namespace.as_str(), face.name.as_str(), card.uid.as_str()));
+        let uid = lookup::find(query, &self.node, known)?;
+        let found = cards.iter().find(|(_, card)| card.uid.as_str() == uid).map(|(_, card)| Arc::clone(card));
+        found.ok_or_else(|| LookupError::NotFound(format!("pod {query:?} not found")))
+    }
+}
+
+impl Views for Board {
+    fn pods(&self) -> Vec<PodView> {
+        self.cards.all().iter().map(|card| self.with(card, status::pod)).collect()
+    }
+
+    fn containers(&self) -> Vec<ContainerView> {
+        self.cards.all().iter().flat_map(|card| self.with(card, status::containers)).collect()
+    }
+
+    fn explain(&self, pod: &str) -> Result<ExplainView, LookupError> {
+        let card = self.find(pod)?;
+        let (pod, containers, held) = self.with(&card, |subject| {
+            let held = subject.face.pod.as_ref().map(|pod| pod.held.as_slice()).unwrap_or_default();
+            let held: Vec<_> = held.iter().map(|held| format!("{}: {}", held.field, held.reason)).collect();
+            (status::pod(subject), status::containers(subject), held)
+        });
+        let timeline = card.timeline();
+        Ok(ExplainView {
+            pod,
+            containers,
+            step: timeline.step().cloned(),
+            last_error: timeline.last_error().cloned(),
+            held,
+            timeline: timeline.entries(),
+        })
+    }
+
+    fn events(&self) -> Vec<EventView> {
+        self.events.list()
+    }
+
+    fn health(&self) -> Result<(), String> {
+        health::verdict(&self.relist.borrow(), tokio::time::Instant::now())
+    }
+
+    fn problems(&self) -> Vec<String> {
+        let manifests = self.desired.borrow().problems.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let runtime = self.runtime.borrow().problem.clone();
+        let journal = self.journal.borrow().clone();
+        let others = [Some(runtime).filter(|problem| !problem.is_empty()), journal, self.health().err()];
+        others.into_iter().flatten().chain(manifests).collect()
+    }
+
+    fn log_path(&self, pod: &str, container: Option<&str>, previous: bool) -> Result<PathBuf, LookupError> {
+        let card = self.find(pod)?;
+        let containers = self.with(&card, status::containers);
+        let found = match container {
+            Some(name) => containers.iter().find(|container| container.name == name),
+            None if containers.len() > 1 => {
+                let names = containers.into_iter().map(|container| container.name).collect();
+                return Err(LookupError::Ambiguous(names));
+            }
+            None => containers.first(),
+        };
+        let Some(found) = found else {
+            let name = container.unwrap_or_default();
+            return Err(LookupError::NotFound(format!("container {name:?} not found in pod {pod:?}")));
+        };
+        let path = if previous { &found.previous_log_path } else { &found.log_path };
+        path.as_ref().map(PathBuf::from).ok_or_else(|| {
+            let what = if previous { "previous terminated container" } else { "container" };
+            LookupError::NotFound(format!("{what} {:?} in pod {pod:?} has no log yet", found.name))
+        })
+    }
+}

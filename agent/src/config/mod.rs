@@ -1,0 +1,17 @@
+//! Configuration: KubeletConfiguration files, drop-ins and flags become one validated [`effective::Config`].
+//!
+//! ```text
+//! --config, --config-dir ─ read ─→ layer (one per file) ┐
+//! flags ─────────────────────────→ layer                ┴→ merge → typed → range, effective → Config
+//! ```
+//! Read once at start; nothing here is read again while the agent runs.
+
+pub mod duration;
+pub mod effective;
+pub mod error;
+pub mod file;
+pub mod flags;
+pub mod layer;
+pub mod load;
+pub mod range;
+pub mod section;

@@ -1,0 +1,40 @@
+//! The file seam: every write of the agent's own goes through [`Disk`], so that a test can stop the process
+//! or fail the call at any one of them.
+
+mod memory;
+mod mounts;
+mod real;
+mod tree;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+pub use memory::{Failing, MemoryDisk};
+pub use real::RealDisk;
+
+/// The file operations that the agent performs, all blocking: callers go through a blocking thread.
+pub trait Disk: std::fmt::Debug + Send + Sync + 'static {
+    /// Makes a directory and its parents with mode 0750; one that exists is success.
+    fn create_dir_all(&self, path: &Path) -> io::Result<()>;
+    /// Reads a whole file of at most `limit` bytes; a longer one is an error.
+    fn read(&self, path: &Path, limit: u64) -> io::Result<Vec<u8>>;
+    /// Appends to a file with mode 0640, made if absent; `sync` also forces the data to the device.
+    fn append(&self, path: &Path, bytes: &[u8], sync: bool) -> io::Result<()>;
+    /// Makes an empty file that every user may read and write (mode 0666); one that exists keeps its content.
+    fn create_public(&self, path: &Path) -> io::Result<()>;
+    /// Replaces a file whole: temporary file, sync, rename, sync of the directory.
+    fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()>;
+    /// Cuts a file to `length` bytes.
+    fn truncate(&self, path: &Path, length: u64) -> io::Result<()>;
+    /// Renames within one directory.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Removes a file or a symbolic link; an absent one is success.
+    fn remove_file(&self, path: &Path) -> io::Result<()>;
+    /// Removes a directory tree without following links or crossing into another file system;
+    /// an absent one is success, a mount point beneath is an error and nothing under it is touched.
+    fn remove_tree(&self, path: &Path) -> io::Result<()>;
+    /// Makes `link` point to `target`, replacing a link that is there.
+    fn symlink(&self, target: &Path, link: &Path) -> io::Result<()>;
+    /// Paths in a directory, sorted; an absent directory is empty.
+    fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>>;
+}

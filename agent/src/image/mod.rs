@@ -1,0 +1,4 @@
+//! Images of containers: by which policy one is looked up or pulled, and doing so.
+
+pub mod ensure;
+pub mod policy;

@@ -1,0 +1,371 @@
+//! Carries out one step on the runtime and the disk. Decides nothing: what to do came from the plan, and what an
+//! end means is for the next plan, made from a fresh look.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::Container as Spec;
+use pinnace_cri::client::Client;
+use pinnace_cri::error::Error;
+use pinnace_cri::id::{ContainerId, SandboxId};
+use pinnace_cri::v1::ImageSpec;
+use tokio_util::sync::CancellationToken;
+
+use crate::chain::Chain;
+use crate::clock::Clock;
+use crate::disk::Disk;
+use crate::events::EventLog;
+use crate::image;
+use crate::journal::Journal;
+use crate::journal::history::Entry;
+use crate::pod::container::{self, Instance, Site};
+use crate::pod::paths::{Dirs, PodNames, is_component};
+use crate::pod::sandbox;
+use crate::pod::slots::{Order, Slots};
+use crate::pod::step::Step;
+use crate::source::desired::DesiredPod;
+use crate::supervise::WorkerPanic;
+
+/// What all pods' steps are carried out with.
+#[derive(Debug, Clone)]
+pub struct Actor {
+    /// The runtime.
+    pub client: Client,
+    /// The agent's own files.
+    pub disk: Arc<dyn Disk>,
+    /// Where they are.
+    pub dirs: Dirs,
+    /// The node, as it enters messages.
+    pub site: Site,
+    /// For removals, which wait until an exit is on disk.
+    pub journal: Journal,
+    /// What people are told.
+    pub events: EventLog,
+    /// For events.
+    pub clock: Clock,
+    /// Calls that make something.
+    pub creates: Slots,
+    /// Calls that take something down.
+    pub teardowns: Slots,
+    /// Image pulls.
+    pub pulls: Slots,
+}
+
+/// A step with all that it needs.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// The step.
+    pub step: Step,
+    /// The pod; none for one that only the runtime knows.
+    pub pod: Option<Arc<DesiredPod>>,
+    /// Its names; none if no path may be made of them.
+    pub names: Option<PodNames>,
+    /// `namespace/name` for events.
+    pub object: String,
+    /// Place in the line for slots.
+    pub place: Order,
+    /// Cancelled when the pod is to go: nothing further is started.
+    pub leaving: CancellationToken,
+    /// What must be on disk before the step.
+    pub before: Vec<Entry>,
+}
+
+/// What a step achieved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Done {
+    /// Something changed in the runtime; a look will show it.
+    Changed,
+    /// The sandbox is down, its network included.
+    SandboxStopped(SandboxId),
+    /// The image is there.
+    Image {
+        /// For this container.
+        name: String,
+        /// For this instance.
+        attempt: u32,
+        /// How the runtime names it.
+        image_ref: String,
+    },
+    /// The pod's files are gone.
+    TracesGone,
+}
+
+/// Why a step failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// Waiting reason in the kubelet's words; empty where there is none.
+    pub reason: &'static str,
+    /// The whole chain of errors.
+    pub message: String,
+    /// Its effect may come about all the same.
+    pub in_doubt: bool,
+}
+
+impl Failure {
+    fn call(reason: &'static str, creates: bool, error: &Error) -> Self {
+        Self { reason, message: Chain(error).to_string(), in_doubt: creates && !error.is_definite() }
+    }
+
+    /// A bug of ours ended the call: whether it took effect is open.
+    pub(crate) fn panicked(panic: &WorkerPanic) -> Self {
+        Self { reason: "", message: panic.to_string(), in_doubt: true }
+    }
+
+    pub(crate) fn plain(reason: &'static str, message: String) -> Self {
+        Self { reason, message, in_doubt: false }
+    }
+}
+
+impl Actor {
+    /// Carries out one step, in a slot of its kind. Never dropped half-way by its caller.
+    pub async fn perform(self: Arc<Self>, job: Job) -> Result<Done, Failure> {
+        let place = job.place;
+        let slots = match &job.step {
+            Step::EnsureImage { .. } => return Box::pin(self.ensure_image(&job)).await,
+            step if step.is_teardown() => self.teardowns.clone(),
+            _ => self.creates.clone(),
+        };
+        // Boxed here: a generated client call is some 30 KiB of state, and each layer around it would copy it.
+        slots.run(place, Box::pin(self.in_slot(&job))).await
+    }
+
+    async fn in_slot(&self, job: &Job) -> Result<Done, Failure> {
+        match &job.step {
+            Step::RunSandbox { attempt } => self.run_sandbox(job, *attempt).await,
+            Step::StopSandbox { id } => {
+                let stopped = self.client.stop_sandbox(id).await;
+                stopped
+                    .map(|()| Done::SandboxStopped(id.clone()))
+                    .map_err(|error| self.teardown_failed(&error))
+            }
+            Step::RemoveSandbox { id } => {
+                let removed = self.client.remove_sandbox(id).await;
+                removed.map(|()| Done::Changed).map_err(|error| self.teardown_failed(&error))
+            }
+            Step::EnsureImage { .. } => self.ensure_image(job).await,
+            Step::StartContainer { name, attempt, sandbox, sandbox_attempt, image_ref } => {
+                let instance = Wanted { name, attempt: *attempt, image_ref };
+                self.start_container(job, instance, sandbox, *sandbox_attempt).await
+            }
+            Step::StartCreated { name, attempt, id } => self.start_created(job, name, *attempt, id).await,
+            Step::StopContainer { name, id, grace, why } => {
+                self.killing(job, name, why);
+                let stopped = self.client.stop_container(id, *grace).await;
+                stopped.map(|()| Done::Changed).map_err(|error| self.teardown_failed(&error))
+            }
+            Step::RemoveContainer { name, id, attempt } => {
+                self.remove_container(job, name, id, *attempt).await
+            }
+            Step::RemoveTraces => self.remove_traces(job).await,
+        }
+    }
+
+    fn teardown_failed(&self, error: &Error) -> Failure {
+        Failure::call("", false, error)
+    }
+
+    fn killing(&self, job: &Job, name: &str, why: &str) {
+        let message = match why {
+            "" => format!("Stopping container {name}"),
+            why => format!("Container {name} {why}"),
+        };
+        self.events.normal(&job.object, "Killing", &message, self.clock.now().wall);
+    }
+
+    async fn run_sandbox(&self, job: &Job, attempt: u32) -> Result<Done, Failure> {
+        let (Some(pod), Some(names)) = (&job.pod, &job.names) else { return Err(no_spec()) };
+        let config = sandbox::config(pod, attempt, &self.dirs, &self.site.owner).ok_or_else(no_spec)?;
+        let dir = self.dirs.pod_log(names);
+        self.on_disk("FailedCreatePodSandBox", move |disk| disk.create_dir_all(&dir)).await?;
+        match self.client.run_sandbox(config, "").await {
+            Ok(_) => Ok(Done::Changed),
+            Err(error) => {
+                let failure = Failure::call("FailedCreatePodSandBox", true, &error);
+                let message = format!("Failed to create pod sandbox: {}", failure.message);
+                self.events.warning(&job.object, "FailedCreatePodSandBox", &message, self.clock.now().wall);
+                Err(failure)
+            }
+        }
+    }
+
+    async fn ensure_image(&self, job: &Job) -> Result<Done, Failure> {
+        let Step::EnsureImage { name, attempt } = &job.step else { return Err(no_spec()) };
+        let spec = spec_of(job, name).ok_or_else(no_spec)?;
+        let found = image::ensure::ensure(self, job, spec).await;
+        found.map(|image_ref| Done::Image { name: name.clone(), attempt: *attempt, image_ref })
+    }
+
+    async fn start_container(
+        &self,
+        job: &Job,
+        wanted: Wanted<'_>,
+        sandbox: &SandboxId,
+        sandbox_attempt: u32,
+    ) -> Result<Done, Failure> {
+        let (Some(pod), Some(names)) = (&job.pod, &job.names) else { return Err(no_spec()) };
+        let spec = spec_of(job, wanted.name).ok_or_else(no_spec)?;
+        if job.leaving.is_cancelled() {
+            return Ok(Done::Changed);
+        }
+        let message_file = self.lay_out(names, spec, sandbox_attempt, wanted.attempt).await?;
+        let instance = Instance {
+            attempt: wanted.attempt,
+            image_ref: wanted.image_ref,
+            message_file: Some(message_file.as_path()),
+        };
+        let config = container::config(pod, spec, instance, &self.site).ok_or_else(no_spec)?;
+        let around =
+            sandbox::config(pod, sandbox_attempt, &self.dirs, &self.site.owner).ok_or_else(no_spec)?;
+        match self.client.create_container(sandbox, config, around).await {
+            Ok(id) => {
+                self.events.normal(&job.object, "Created", "Container created", self.clock.now().wall);
+                self.start(job, spec, wanted.attempt, &id).await
+            }
+            Err(error) => Err(self.start_failed(job, "CreateContainerError", &error)),
+        }
+    }
+
+    /// Directories and the file for the termination message, which the container's user must be able to write.
+    async fn lay_out(
+        &self,
+        names: &PodNames,
+        spec: &Spec,
+        sandbox_attempt: u32,
+        attempt: u32,
+    ) -> Result<PathBuf, Failure> {
+        let logs = self.dirs.container_log(names, &spec.name);
+        let dir = self.dirs.messages(names.uid(), &spec.name);
+        // Eight digits as the kubelet's, from the two attempts: the same instance finds the same file.
+        let file = dir.join(format!("{:08x}", (sandbox_attempt << 20) ^ attempt));
+        let made = file.clone();
+        self.on_disk("CreateContainerConfigError", move |disk| {
+            disk.create_dir_all(&logs)?;
+            disk.create_dir_all(&dir)?;
+            disk.create_public(&made)
+        })
+        .await?;
+        Ok(file)
+    }
+
+    async fn start(&self, job: &Job, spec: &Spec, attempt: u32, id: &ContainerId) -> Result<Done, Failure> {
+        if job.leaving.is_cancelled() {
+            return Ok(Done::Changed);
+        }
+        if let Err(error) = self.client.start_container(id).await {
+            return Err(self.start_failed(job, "RunContainerError", &error));
+        }
+        self.events.normal(&job.object, "Started", "Container started", self.clock.now().wall);
+        self.link_log(job, &spec.name, attempt, id).await;
+        Ok(Done::Changed)
+    }
+
+    async fn start_created(
+        &self,
+        job: &Job,
+        name: &str,
+        attempt: u32,
+        id: &ContainerId,
+    ) -> Result<Done, Failure> {
+        let spec = spec_of(job, name).ok_or_else(no_spec)?;
+        self.start(job, spec, attempt, id).await
+    }
+
+    fn start_failed(&self, job: &Job, reason: &'static str, error: &Error) -> Failure {
+        let failure = Failure::call(reason, true, error);
+        let message = format!("Error: {}", failure.message);
+        self.events.warning(&job.object, "Failed", &message, self.clock.now().wall);
+        failure
+    }
+
+    /// The link is a convenience for log collectors: a failure is logged and stops nothing.
+    async fn link_log(&self, job: &Job, container: &str, attempt: u32, id: &ContainerId) {
+        let Some(names) = &job.names else { return };
+        let Some(link) = self.dirs.log_link(names, container, id.as_str()) else { return };
+        let Some(dir) = self.dirs.container_logs.clone() else { return };
+        let target = self.dirs.log_file(names, container, attempt);
+        let made = self
+            .on_disk("", move |disk| {
+                disk.create_dir_all(&dir)?;
+                disk.symlink(&target, &link)
+            })
+            .await;
+        if let Err(failure) = made {
+            tracing::warn!(pod = job.object, error = failure.message, "failed to link the container's log");
+        }
+    }
+
+    async fn remove_container(
+        &self,
+        job: &Job,
+        name: &str,
+        id: &ContainerId,
+        attempt: u32,
+    ) -> Result<Done, Failure> {
+        self.journal_first(job).await?;
+        self.client.remove_container(id).await.map_err(|error| self.teardown_failed(&error))?;
+        let Some(names) = job.names.as_ref().filter(|_| is_component(name)) else { return Ok(Done::Changed) };
+        let log = self.dirs.log_file(names, name, attempt);
+        let link = self.dirs.log_link(names, name, id.as_str());
+        self.on_disk("", move |disk| {
+            disk.remove_file(&log)?;
+            link.map_or(Ok(()), |link| disk.remove_file(&link))
+        })
+        .await?;
+        Ok(Done::Changed)
+    }
+
+    /// An exit that is not on disk is not removed from the runtime: it would be the only copy.
+    async fn journal_first(&self, job: &Job) -> Result<(), Failure> {
+        if job.before.is_empty() {
+            return Ok(());
+        }
+        let written = self.journal.record_before_effect(job.before.clone()).await;
+        written.map_err(|error| Failure::plain("", format!("not removed: {}", Chain(&error))))
+    }
+
+    async fn remove_traces(&self, job: &Job) -> Result<Done, Failure> {
+        let Some(names) = job.names.clone() else { return Ok(Done::TracesGone) };
+        let (pod, logs) = (self.dirs.pod(names.uid()), self.dirs.pod_log(&names));
+        self.on_disk("", move |disk| {
+            disk.remove_tree(&pod)?;
+            disk.remove_tree(&logs)
+        })
+        .await?;
+        Ok(Done::TracesGone)
+    }
+
+    pub(crate) async fn on_disk<T: Send + 'static>(
+        &self,
+        reason: &'static str,
+        work: impl FnOnce(&dyn Disk) -> std::io::Result<T> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let disk = Arc::clone(&self.disk);
+        match tokio::task::spawn_blocking(move || work(disk.as_ref())).await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => Err(Failure::plain(reason, Chain(&error).to_string())),
+            Err(error) => Err(Failure::plain(reason, Chain(&error).to_string())),
+        }
+    }
+
+    /// Asks the runtime whether it has an image.
+    pub(crate) async fn image_id(&self, image: &ImageSpec) -> Result<Option<String>, Error> {
+        Ok(self.client.image_status(image.clone()).await?.map(|image| image.id.to_string()))
+    }
+}
+
+/// The instance to make.
+#[derive(Debug, Clone, Copy)]
+struct Wanted<'a> {
+    name: &'a str,
+    attempt: u32,
+    image_ref: &'a str,
+}
+
+fn spec_of<'a>(job: &'a Job, name: &str) -> Option<&'a Spec> {
+    let pod = job.pod.as_ref()?;
+    pod.pod.spec.as_ref()?.containers.iter().find(|container| container.name == name)
+}
+
+fn no_spec() -> Failure {
+    Failure::plain("CreateContainerConfigError", "the pod's spec has no such container".to_owned())
+}

@@ -1,0 +1,111 @@
+//! What is known of one pod, for everyone who asks: written by the pod's worker and fleet, read by views.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use pinnace_cri::id::PodUid;
+
+use crate::journal::history::PodHistory;
+use crate::pod::plan::{Rest, Retry, Wait, Wish};
+use crate::pod::step::Key;
+use crate::source::desired::DesiredPod;
+use crate::timeline::Timeline;
+
+/// The worker's last word on a pod.
+#[derive(Debug, Clone)]
+pub struct Face {
+    /// Namespace.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+    /// The spec; none for a pod that only the runtime knows.
+    pub pod: Option<Arc<DesiredPod>>,
+    /// What the sources want.
+    pub wish: Wish,
+    /// What is remembered.
+    pub history: PodHistory,
+    /// What it waits for.
+    pub waits: Vec<Wait>,
+    /// Where it has got to.
+    pub rest: Rest,
+    /// Steps that failed.
+    pub retries: BTreeMap<Key, Retry>,
+    /// Steps under way.
+    pub busy: BTreeSet<Key>,
+    /// Why the worker is not running, if it panicked.
+    pub quarantined: Option<String>,
+}
+
+/// A pod's face and its timeline.
+#[derive(Debug)]
+pub struct Card {
+    /// UID.
+    pub uid: PodUid,
+    face: Mutex<Face>,
+    timeline: Mutex<Timeline>,
+}
+
+impl Card {
+    /// The card of a pod.
+    #[must_use]
+    pub fn new(uid: PodUid, face: Face) -> Self {
+        Self { uid, face: Mutex::new(face), timeline: Mutex::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Face> {
+        self.face.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The face as it is now.
+    #[must_use]
+    pub fn face(&self) -> Face {
+        self.lock().clone()
+    }
+
+    /// The spec as the sources have it now.
+    #[must_use]
+    pub fn pod(&self) -> Option<Arc<DesiredPod>> {
+        self.lock().pod.clone()
+    }
+
+    /// Changes the face. Nothing in `change` may wait.
+    pub fn update(&self, change: impl FnOnce(&mut Face)) {
+        change(&mut self.lock());
+    }
+
+    /// `namespace/name`.
+    #[must_use]
+    pub fn full_name(&self) -> String {
+        let face = self.lock();
+        format!("{}/{}", face.namespace, face.name)
+    }
+
+    /// The timeline. The guard must not be held across a wait.
+    pub fn timeline(&self) -> MutexGuard<'_, Timeline> {
+        self.timeline.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// All cards.
+#[derive(Debug, Default)]
+pub struct Cards {
+    all: RwLock<BTreeMap<PodUid, Arc<Card>>>,
+}
+
+impl Cards {
+    /// Adds a card.
+    pub fn put(&self, card: Arc<Card>) {
+        self.all.write().unwrap_or_else(PoisonError::into_inner).insert(card.uid.clone(), card);
+    }
+
+    /// Takes a card away.
+    pub fn remove(&self, uid: &PodUid) {
+        self.all.write().unwrap_or_else(PoisonError::into_inner).remove(uid);
+    }
+
+    /// All cards, by UID.
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<Card>> {
+        self.all.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+}

@@ -1,0 +1,283 @@
+//! The fleet: one worker per pod. Owns the set of workers. Woken by a changed wish of the sources, lifecycle events
+//! of the relist loop, a new snapshot while pods are unaccounted for, and workers that end. Writes wishes, wake-ups
+//! and admissions. Ends with the stop token, and tells its workers to.
+//!
+//! Nothing is cleaned up before every source has synced and the runtime was listed; two pods of one full name
+//! never run at once: the younger waits until the older is gone.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use pinnace_cri::id::PodUid;
+use pinnace_pleg::diff::PodLifecycleEvent;
+use pinnace_pleg::snapshot::Snapshot;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::journal::history::{Class, Entry, Histories, PodHistory, TerminationCause, What};
+use crate::pod::card::{Card, Cards, Face};
+use crate::pod::plan::{Rest, Wish};
+use crate::pod::roster::{self, Known, Move};
+use crate::pod::worker::{Orders, Tools, Worker, admission, place};
+use crate::source::desired::{Desired, DesiredPod};
+use crate::supervise::WorkerPanic;
+
+/// First delay before a worker that panicked is started again; doubles with each panic up to five minutes.
+const QUARANTINE: Duration = Duration::from_secs(10);
+/// Longest quarantine.
+const QUARANTINE_CAP: Duration = Duration::from_secs(300);
+
+/// The fleet.
+pub struct Fleet {
+    tools: Tools,
+    desired: watch::Receiver<Arc<Desired>>,
+    observed: watch::Receiver<Arc<Snapshot>>,
+    events: mpsc::Receiver<PodLifecycleEvent>,
+    /// What the journal remembered at the start, until a worker takes it over.
+    remembered: Histories,
+    cards: Arc<Cards>,
+    members: BTreeMap<PodUid, Member>,
+    ends: FuturesUnordered<BoxFuture<'static, (PodUid, End)>>,
+    admitted: u64,
+}
+
+#[derive(Debug)]
+struct Member {
+    card: Arc<Card>,
+    wish: watch::Sender<Wish>,
+    alone: watch::Sender<bool>,
+    wake: Arc<Notify>,
+    place: u64,
+    panics: u32,
+}
+
+#[derive(Debug)]
+enum End {
+    /// Nothing of the pod is left.
+    Vanished,
+    /// The stop token.
+    Stopped,
+    /// A bug of ours.
+    Panicked(WorkerPanic),
+    /// The quarantine of a worker that panicked is over.
+    Released,
+}
+
+impl Fleet {
+    /// A fleet without members.
+    #[must_use]
+    pub fn new(
+        tools: Tools,
+        desired: watch::Receiver<Arc<Desired>>,
+        events: mpsc::Receiver<PodLifecycleEvent>,
+        remembered: Histories,
+        cards: Arc<Cards>,
+    ) -> Self {
+        let observed = tools.observed.clone();
+        let members = BTreeMap::new();
+        let ends = FuturesUnordered::new();
+        Self { tools, desired, observed, events, remembered, cards, members, ends, admitted: 0 }
+    }
+
+    /// Runs until `stop`.
+    pub async fn run(mut self, stop: CancellationToken) {
+        loop {
+            self.pass(&stop);
+            let first_list = self.observed.borrow().listed == 0;
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                Some((uid, end)) = self.ends.next() => self.ended(&uid, end, &stop),
+                changed = self.desired.changed() => if changed.is_err() { return },
+                event = self.events.recv() => match event {
+                    Some(event) => self.wake(&event),
+                    None => return,
+                },
+                _ = self.observed.changed(), if first_list => {}
+            }
+        }
+    }
+
+    fn wake(&self, event: &PodLifecycleEvent) {
+        if let Some(member) = self.members.get(&event.uid) {
+            member.wake.notify_one();
+        }
+    }
+
+    fn pass(&mut self, stop: &CancellationToken) {
+        let desired = self.desired.borrow_and_update().clone();
+        let snapshot = self.observed.borrow_and_update().clone();
+        for next in roster::moves(&self.known(), &desired, &self.remembered, &snapshot) {
+            match next {
+                Move::Admit(pod) => self.admit(&pod, stop),
+                Move::TakeUp { uid, cause } => self.take_up(&uid, cause, &snapshot, stop),
+                Move::Dismiss { uid, cause } => self.dismiss(&uid, cause),
+                Move::Update(pod) => self.update(&pod),
+            }
+        }
+        if snapshot.listed > 0 {
+            self.line_up();
+        }
+    }
+
+    fn known(&self) -> BTreeMap<PodUid, Known> {
+        let known = |member: &Member| Known {
+            full_name: member.card.full_name(),
+            leaving: *member.wish.borrow() != Wish::Run,
+            pod: member.card.pod(),
+        };
+        self.members.iter().map(|(uid, member)| (uid.clone(), known(member))).collect()
+    }
+
+    /// A pod that the sources want.
+    fn admit(&mut self, pod: &Arc<DesiredPod>, stop: &CancellationToken) {
+        let history = self.remembered.remove(&pod.uid).unwrap_or_default();
+        let now = self.tools.actor.clock.now();
+        let entry = admission(pod, &now);
+        let mut history = history;
+        if history.admitted.as_ref() != Some(pod) {
+            history.apply(&entry.what);
+            self.tools.actor.journal.record(entry, Class::Soon);
+        }
+        let face = face(&pod.namespace, &pod.name, Some(Arc::clone(pod)), Wish::Run, history);
+        tracing::info!(pod = pod.full_name(), uid = %pod.uid, "pod admitted");
+        self.enlist(pod.uid.clone(), face, stop);
+    }
+
+    /// A pod that nobody wants: the journal knows it, or only the runtime does.
+    fn take_up(
+        &mut self,
+        uid: &PodUid,
+        cause: TerminationCause,
+        snapshot: &Snapshot,
+        stop: &CancellationToken,
+    ) {
+        let history = self.remembered.remove(uid).unwrap_or_default();
+        let seen = snapshot.pod(uid);
+        let pod = history.admitted.clone();
+        let named = pod.as_ref().map(|pod| (pod.namespace.clone(), pod.name.clone()));
+        let (namespace, name) = named
+            .or_else(|| seen.map(|seen| (seen.namespace.clone(), seen.name.clone())))
+            .unwrap_or_default();
+        tracing::info!(pod = format!("{namespace}/{name}"), %uid, ?cause, "pod is not wanted, taking it down");
+        let face = face(&namespace, &name, pod, Wish::Gone(cause), history);
+        self.enlist(uid.clone(), face, stop);
+    }
+
+    fn enlist(&mut self, uid: PodUid, face: Face, stop: &CancellationToken) {
+        let (wish, _) = watch::channel(face.wish.clone());
+        let card = Arc::new(Card::new(uid.clone(), face));
+        self.cards.put(Arc::clone(&card));
+        let (alone, _) = watch::channel(false);
+        let place = self.admitted;
+        self.admitted += 1;
+        let member = Member { card, wish, alone, wake: Arc::default(), place, panics: 0 };
+        self.ends.push(self.start(&uid, &member, stop));
+        self.members.insert(uid, member);
+    }
+
+    fn start(
+        &self,
+        uid: &PodUid,
+        member: &Member,
+        stop: &CancellationToken,
+    ) -> BoxFuture<'static, (PodUid, End)> {
+        let orders = Orders {
+            wish: member.wish.subscribe(),
+            alone: member.alone.subscribe(),
+            wake: Arc::clone(&member.wake),
+        };
+        let face = member.card.face();
+        let place = place(face.pod.as_deref(), member.place);
+        let worker = Worker::new(uid.clone(), Arc::clone(&member.card), place, self.tools.clone(), orders);
+        let name = format!("worker of {}", member.card.full_name());
+        let task = self.tools.supervisor.spawn_pod(name, worker.run(stop.clone()));
+        let uid = uid.clone();
+        Box::pin(async move {
+            match task.await {
+                Ok(true) => (uid, End::Vanished),
+                Ok(false) => (uid, End::Stopped),
+                Err(panic) => (uid, End::Panicked(panic)),
+            }
+        })
+    }
+
+    /// The same pod with another spec, as a manifest that names its UID may have.
+    fn update(&self, pod: &Arc<DesiredPod>) {
+        let Some(member) = self.members.get(&pod.uid) else { return };
+        member.card.update(|face| face.pod = Some(Arc::clone(pod)));
+        self.tools.actor.journal.record(admission(pod, &self.tools.actor.clock.now()), Class::Soon);
+        member.wake.notify_one();
+    }
+
+    fn dismiss(&self, uid: &PodUid, cause: TerminationCause) {
+        let Some(member) = self.members.get(uid) else { return };
+        tracing::info!(pod = member.card.full_name(), %uid, ?cause, "pod is no longer wanted");
+        member.card.update(|face| face.wish = Wish::Gone(cause.clone()));
+        member.wish.send_replace(Wish::Gone(cause));
+    }
+
+    /// Tells each member whether it is alone in its name: a pod that is to run waits for those that are to go.
+    fn line_up(&self) {
+        let known = self.known();
+        for (uid, member) in &self.members {
+            let alone = roster::is_alone(uid, &known);
+            member.alone.send_if_modified(|was| std::mem::replace(was, alone) != alone);
+        }
+    }
+
+    fn ended(&mut self, uid: &PodUid, end: End, stop: &CancellationToken) {
+        match end {
+            End::Stopped => {}
+            End::Vanished => {
+                self.members.remove(uid);
+                self.cards.remove(uid);
+                let entry = Entry { uid: uid.clone(), what: What::Forgotten };
+                self.tools.actor.journal.record(entry, Class::Soon);
+                tracing::info!(%uid, "pod is gone");
+            }
+            End::Panicked(panic) => self.quarantine(uid, &panic),
+            End::Released => {
+                let Some(member) = self.members.get(uid) else { return };
+                member.card.update(|face| face.quarantined = None);
+                let worker = self.start(uid, member, stop);
+                self.ends.push(worker);
+            }
+        }
+    }
+
+    /// A bug in one pod's worker stops that pod alone, and not for ever.
+    fn quarantine(&mut self, uid: &PodUid, panic: &WorkerPanic) {
+        let Some(member) = self.members.get_mut(uid) else { return };
+        let delay = QUARANTINE.saturating_mul(2u32.saturating_pow(member.panics.min(10))).min(QUARANTINE_CAP);
+        member.panics = member.panics.saturating_add(1);
+        let message = format!("worker panicked, next try in {} s: {}", delay.as_secs(), panic.message);
+        let wall = self.tools.actor.clock.now().wall;
+        self.tools.actor.events.warning(&member.card.full_name(), "WorkerPanicked", &message, wall);
+        member.card.update(|face| face.quarantined = Some(message));
+        let uid = uid.clone();
+        self.ends.push(Box::pin(async move {
+            tokio::time::sleep(delay).await;
+            (uid, End::Released)
+        }));
+    }
+}
+
+fn face(namespace: &str, name: &str, pod: Option<Arc<DesiredPod>>, wish: Wish, history: PodHistory) -> Face {
+    Face {
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+        pod,
+        wish,
+        history,
+        waits: Vec::new(),
+        rest: Rest::Working,
+        retries: BTreeMap::new(),
+        busy: std::collections::BTreeSet::new(),
+        quarantined: None,
+    }
+}

@@ -1,0 +1,266 @@
+//! What a pod's worker holds between passes: the history and what is under way. Pure but for its owner.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use pinnace_cri::id::SandboxId;
+use pinnace_pleg::snapshot::PodObserved;
+
+use crate::clock::{Now, Stamp};
+use crate::journal::history::{Backoff, PodHistory, What};
+use crate::pod::act::{Done, Failure};
+use crate::pod::backoff::{self, Restart};
+use crate::pod::plan::{Image, Input, Retry, Wish};
+use crate::pod::step::{Key, Step};
+use crate::source::desired::DesiredPod;
+
+/// How failed steps are tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    /// Delay after the first failure of a step; doubles with each.
+    pub retry: Duration,
+    /// Longest delay of a step. Short enough that a pod goes on within 30 s of a fault's end.
+    pub retry_cap: Duration,
+    /// The same for image pulls: 10 s to 300 s as the kubelet's.
+    pub pull: Duration,
+    /// Longest delay of an image pull.
+    pub pull_cap: Duration,
+    /// Longest crash-loop delay.
+    pub backoff_cap: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            retry: Duration::from_secs(1),
+            retry_cap: Duration::from_secs(20),
+            pull: Duration::from_secs(10),
+            pull_cap: Duration::from_secs(300),
+            backoff_cap: crate::pod::backoff::CAP,
+        }
+    }
+}
+
+/// A step that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Failed {
+    at: Stamp,
+    delay: Duration,
+    failures: u32,
+    failure: Failure,
+}
+
+/// The worker's state.
+#[derive(Debug, Clone, Default)]
+pub struct Mind {
+    /// What the journal remembers of the pod, and what was added since.
+    pub history: PodHistory,
+    images: BTreeMap<String, Image>,
+    stopped: BTreeSet<SandboxId>,
+    busy: BTreeSet<Key>,
+    failed: BTreeMap<Key, Failed>,
+    /// Observations begun after the last action ended: which was the last, and how many.
+    seen_at: u64,
+    looks: u32,
+    /// The sequence when the last action ended.
+    acted_at: u64,
+    traces_gone: bool,
+}
+
+/// What a pass knows beside the worker's state.
+#[derive(Debug, Clone, Copy)]
+pub struct Around<'a> {
+    /// What the sources want.
+    pub wish: &'a Wish,
+    /// The spec.
+    pub pod: Option<&'a DesiredPod>,
+    /// What the runtime holds.
+    pub seen: Option<&'a PodObserved>,
+    /// No older pod of the same name is left.
+    pub alone: bool,
+    /// The runtime's network is up.
+    pub network_ready: bool,
+    /// Longest crash-loop delay.
+    pub backoff_cap: Duration,
+    /// The time.
+    pub now: &'a Now,
+}
+
+impl Mind {
+    /// A worker's first state.
+    #[must_use]
+    pub fn new(history: PodHistory) -> Self {
+        Self { history, ..Self::default() }
+    }
+
+    /// The delay to remember when this instance is started now, if it is a restart.
+    #[must_use]
+    pub fn backoff_of_start(&self, name: &str, attempt: u32, around: &Around<'_>) -> Option<Backoff> {
+        let history = self.history.containers.get(name)?;
+        let (exit, ended) = (history.last_exit.as_ref()?, history.exit_seen.as_ref()?);
+        // Decided already if this attempt was asked for before.
+        if history.attempt >= Some(attempt) || exit.attempt >= attempt {
+            return None;
+        }
+        match backoff::decide(history.backoff.as_ref(), ended, around.backoff_cap, around.now) {
+            Restart::Now(next) => Some(next),
+            Restart::After { .. } => None,
+        }
+    }
+
+    /// Takes note of how fresh the observation is.
+    pub fn observe(&mut self, freshness: u64) {
+        if freshness > self.acted_at && freshness > self.seen_at {
+            self.seen_at = freshness;
+            self.looks = self.looks.saturating_add(1);
+        }
+    }
+
+    /// Whether the observation shows the effect of every action so far.
+    #[must_use]
+    pub fn is_fresh(&self) -> bool {
+        self.looks > 0
+    }
+
+    /// Whether something waits for a second look, since one alone proves no absence.
+    #[must_use]
+    pub fn wants_looks(&self) -> bool {
+        self.looks < 2 && self.failed.values().any(|failed| failed.failure.in_doubt)
+    }
+
+    /// Plans on this state.
+    pub fn plan(&self, around: Around<'_>) -> crate::pod::plan::Plan {
+        let retry = self.retries(around.now);
+        crate::pod::plan::plan(&Input {
+            wish: around.wish,
+            pod: around.pod,
+            history: &self.history,
+            seen: around.seen,
+            fresh: self.is_fresh(),
+            looks: self.looks,
+            images: &self.images,
+            stopped: &self.stopped,
+            busy: &self.busy,
+            retry: &retry,
+            traces_gone: self.traces_gone,
+            alone: around.alone,
+            network_ready: around.network_ready,
+            backoff_cap: around.backoff_cap,
+            now: around.now,
+        })
+    }
+
+    /// Failed steps with what is left of their delays.
+    #[must_use]
+    pub fn retries(&self, now: &Now) -> BTreeMap<Key, Retry> {
+        self.failed.iter().map(|(key, failed)| (key.clone(), failed.retry(now))).collect()
+    }
+
+    /// Adds to the history.
+    pub fn remember(&mut self, what: &What) {
+        self.history.apply(what);
+    }
+
+    /// A step is under way.
+    pub fn begin(&mut self, step: &Step) {
+        self.busy.insert(step.key());
+    }
+
+    /// Steps under way.
+    #[must_use]
+    pub fn busy(&self) -> &BTreeSet<Key> {
+        &self.busy
+    }
+
+    /// Why the image of a container is not there, if getting it failed.
+    #[must_use]
+    pub fn failure_of(&self, key: &Key) -> Option<&Failure> {
+        self.failed.get(key).map(|failed| &failed.failure)
+    }
+
+    /// A step ended. `acted_at` is the sequence at that moment: only observations begun later show its effect.
+    pub fn settle(
+        &mut self,
+        step: &Step,
+        result: &Result<Done, Failure>,
+        acted_at: u64,
+        pace: &Pace,
+        now: &Now,
+    ) {
+        let key = step.key();
+        self.busy.remove(&key);
+        if !matches!(step, Step::EnsureImage { .. }) {
+            self.acted_at = self.acted_at.max(acted_at);
+            self.looks = 0;
+        }
+        match result {
+            Ok(done) => {
+                self.failed.remove(&key);
+                self.achieved(done);
+            }
+            Err(failure) => {
+                let failures = self.failed.get(&key).map_or(0, |failed| failed.failures).saturating_add(1);
+                let delay = pace.delay(&key, failures);
+                self.failed
+                    .insert(key, Failed { at: now.stamp(), delay, failures, failure: failure.clone() });
+            }
+        }
+    }
+
+    fn achieved(&mut self, done: &Done) {
+        match done {
+            Done::Changed => {}
+            Done::SandboxStopped(id) => {
+                self.stopped.insert(id.clone());
+            }
+            Done::Image { name, attempt, image_ref } => {
+                let image = Image::Ready { attempt: *attempt, image_ref: image_ref.clone() };
+                self.images.insert(name.clone(), image);
+            }
+            Done::TracesGone => self.traces_gone = true,
+        }
+    }
+
+    /// Forgets failures that the observation has overtaken: what was in doubt has shown itself.
+    pub fn forget_overtaken(&mut self, seen: Option<&PodObserved>) {
+        let Some(seen) = seen else { return };
+        let sandbox = seen.sandboxes.iter().map(|sandbox| sandbox.record.attempt).max();
+        if sandbox.is_some() && sandbox >= self.history.sandbox_attempt {
+            self.failed.remove(&Key::Sandbox);
+        }
+        for container in &seen.containers {
+            let asked = self.history.containers.get(&container.record.name).and_then(|known| known.attempt);
+            let key = Key::Start(container.record.name.clone());
+            let in_doubt = self.failed.get(&key).is_some_and(|failed| failed.failure.in_doubt);
+            if in_doubt && Some(container.record.attempt) >= asked {
+                self.failed.remove(&key);
+            }
+        }
+        self.stopped.retain(|id| seen.sandboxes.iter().any(|sandbox| sandbox.record.id == *id));
+    }
+}
+
+impl Failed {
+    fn retry(&self, now: &Now) -> Retry {
+        Retry {
+            failures: self.failures,
+            left: self.delay.saturating_sub(now.since(&self.at, self.delay)),
+            in_doubt: self.failure.in_doubt,
+            reason: self.failure.reason.to_owned(),
+            message: self.failure.message.clone(),
+        }
+    }
+}
+
+impl Pace {
+    /// Delay after so many failures in a row.
+    #[must_use]
+    pub fn delay(&self, key: &Key, failures: u32) -> Duration {
+        let (first, cap) = match key {
+            Key::Image(_) => (self.pull, self.pull_cap),
+            _ => (self.retry, self.retry_cap),
+        };
+        let doublings = failures.saturating_sub(1).min(20);
+        first.saturating_mul(2u32.saturating_pow(doublings)).min(cap)
+    }
+}

@@ -1,0 +1,216 @@
+//! What to do next for one pod. Pure: (wish, history, observation, what is under way, now) → steps and waits.
+//!
+//! Two decisions follow one another in every pass. [`notice::notice`] says what the observation adds to the
+//! history; once the history has it, [`plan`] says what to do. Planning twice on one input plans the same, and
+//! planning after the steps took effect plans nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use pinnace_cri::id::SandboxId;
+use pinnace_pleg::snapshot::{ContainerSeen, PodObserved, SandboxSeen};
+
+use crate::clock::Now;
+use crate::journal::history::{PodHistory, TerminationCause, What};
+use crate::pod::step::{Key, Step};
+use crate::source::desired::DesiredPod;
+
+pub mod containers;
+pub mod notice;
+pub mod running;
+pub mod terminating;
+
+/// What the sources want of the pod.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Wish {
+    /// It shall run.
+    Run,
+    /// It shall go, with everything that it has.
+    Gone(TerminationCause),
+}
+
+/// What is known of the image of a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Image {
+    /// It is there for this instance.
+    Ready {
+        /// The instance.
+        attempt: u32,
+        /// How the runtime names it.
+        image_ref: String,
+    },
+}
+
+/// A step that failed and is not to be tried before a time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retry {
+    /// How often in a row.
+    pub failures: u32,
+    /// What is left of the delay.
+    pub left: Duration,
+    /// The effect is in doubt: only two observations begun after the failure prove an absence.
+    pub in_doubt: bool,
+    /// Waiting reason in the kubelet's words, such as `ErrImagePull`.
+    pub reason: String,
+    /// The error.
+    pub message: String,
+}
+
+/// Everything that a plan depends on.
+#[derive(Debug)]
+pub struct Input<'a> {
+    /// What the sources want.
+    pub wish: &'a Wish,
+    /// The spec; none for a pod that only the runtime knows.
+    pub pod: Option<&'a DesiredPod>,
+    /// What is remembered.
+    pub history: &'a PodHistory,
+    /// What the runtime holds; none when it holds nothing of this pod.
+    pub seen: Option<&'a PodObserved>,
+    /// The observation began after the pod's last action ended.
+    pub fresh: bool,
+    /// How many observations began after the pod's last action ended.
+    pub looks: u32,
+    /// Images by container name.
+    pub images: &'a BTreeMap<String, Image>,
+    /// Sandboxes that the runtime confirmed as stopped.
+    pub stopped: &'a BTreeSet<SandboxId>,
+    /// Keys of the steps in flight.
+    pub busy: &'a BTreeSet<Key>,
+    /// Keys that failed lately.
+    pub retry: &'a BTreeMap<Key, Retry>,
+    /// The directories and logs of the pod were removed.
+    pub traces_gone: bool,
+    /// No older pod of the same name is left.
+    pub alone: bool,
+    /// The runtime can attach pods to the network.
+    pub network_ready: bool,
+    /// Longest crash-loop delay.
+    pub backoff_cap: Duration,
+    /// The time.
+    pub now: &'a Now,
+}
+
+impl<'a> Input<'a> {
+    /// The pod's containers in the runtime.
+    #[must_use]
+    pub fn containers(&self) -> &'a [ContainerSeen] {
+        self.seen.map(|seen| seen.containers.as_slice()).unwrap_or_default()
+    }
+
+    /// The pod's sandboxes in the runtime, highest attempt first.
+    #[must_use]
+    pub fn sandboxes(&self) -> &'a [SandboxSeen] {
+        self.seen.map(|seen| seen.sandboxes.as_slice()).unwrap_or_default()
+    }
+}
+
+/// Something that a pod waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wait {
+    /// The step that cannot go on.
+    pub step: String,
+    /// What it waits for.
+    pub waiting_for: String,
+    /// When time alone resolves it.
+    pub left: Option<Duration>,
+}
+
+/// Where a pod has got to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Rest {
+    /// There is, or may be, something to do or to wait for.
+    #[default]
+    Working,
+    /// Nothing to do until something changes.
+    Settled,
+    /// Nothing of it is left anywhere: the worker ends.
+    Vanished,
+}
+
+/// What to do next.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Plan {
+    /// What to remember before anything else; if not empty, there are no steps.
+    pub notes: Vec<What>,
+    /// What to do now, independent of one another.
+    pub steps: Vec<Step>,
+    /// What is waited for.
+    pub waits: Vec<Wait>,
+    /// When to look again whatever else happens: the pod's deadline.
+    pub alarm: Option<Duration>,
+    /// Where the pod has got to.
+    pub rest: Rest,
+}
+
+impl Plan {
+    /// A plan that only remembers.
+    #[must_use]
+    pub fn noting(notes: Vec<What>) -> Self {
+        Self { notes, ..Self::default() }
+    }
+
+    /// A plan that only waits.
+    #[must_use]
+    pub fn waiting(wait: Wait) -> Self {
+        Self { waits: vec![wait], ..Self::default() }
+    }
+
+    /// The earliest moment at which time alone changes the plan.
+    #[must_use]
+    pub fn due(&self) -> Option<Duration> {
+        self.waits.iter().filter_map(|wait| wait.left).chain(self.alarm).min()
+    }
+}
+
+impl Wait {
+    /// A wait that an event ends.
+    pub fn on(step: impl Into<String>, waiting_for: impl Into<String>) -> Self {
+        Self { step: step.into(), waiting_for: waiting_for.into(), left: None }
+    }
+
+    /// A wait that time ends.
+    pub fn until(step: impl Into<String>, waiting_for: impl Into<String>, left: Duration) -> Self {
+        Self { step: step.into(), waiting_for: waiting_for.into(), left: Some(left) }
+    }
+}
+
+/// Decides. The order is fixed: what was seen is remembered first, a begun termination is never taken back,
+/// a wish to go comes before everything that would start.
+#[must_use]
+pub fn plan(input: &Input<'_>) -> Plan {
+    let noticed = notice::notice(input);
+    if !noticed.is_empty() {
+        return Plan::noting(noticed);
+    }
+    if input.history.termination.is_some() {
+        return terminating::plan(input);
+    }
+    let begun = terminating::begin(input);
+    if !begun.is_empty() {
+        return Plan::noting(begun);
+    }
+    match input.pod {
+        Some(pod) => Plan { alarm: running::deadline_left(input, pod), ..running::plan(input, pod) },
+        None => Plan::waiting(Wait::on("decide", "a source to say what this pod is")),
+    }
+}
+
+/// Adds a step unless its key is busy or backing off; what keeps it is a wait.
+pub(crate) fn offer(input: &Input<'_>, plan: &mut Plan, step: Step) {
+    let key = step.key();
+    if input.busy.contains(&key) {
+        plan.waits.push(Wait::on(step.to_string(), "the runtime to answer"));
+        return;
+    }
+    match input.retry.get(&key) {
+        Some(retry) if !retry.left.is_zero() => {
+            plan.waits.push(Wait::until(step.to_string(), retry.message.clone(), retry.left));
+        }
+        Some(retry) if retry.in_doubt && input.looks < 2 => {
+            plan.waits
+                .push(Wait::on(step.to_string(), "two looks at the runtime: the last try may have worked"));
+        }
+        _ => plan.steps.push(step),
+    }
+}

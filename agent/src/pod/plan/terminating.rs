@@ -1,0 +1,164 @@
+//! What to do for a pod that is being taken down. Pure.
+//!
+//! The steps are explicit: stop every container, then every sandbox; and where nobody wants the pod any more,
+//! remove containers, sandboxes and files, and forget it. Each is planned from what is seen, so a teardown
+//! that failed half-way, or whose process died, goes on where it was.
+
+use std::time::Duration;
+
+use pinnace_cri::container::ContainerState;
+
+use crate::journal::history::{Terminal, Termination, TerminationCause, What};
+use crate::pod::plan::running::{deadline_left, recorded};
+use crate::pod::plan::{Input, Plan, Rest, Wait, Wish, offer};
+use crate::pod::step::{Key, Step};
+use crate::source::desired::DesiredPod;
+
+/// Least time between TERM and KILL that a container gets (`minimumGracePeriodInSeconds` of
+/// `pkg/kubelet/kuberuntime/kuberuntime_container.go`).
+pub const MIN_GRACE: Duration = Duration::from_secs(2);
+/// Grace of a pod that no source ever named (`pkg/kubelet/pod_workers.go`).
+const ORPHAN_GRACE: Duration = Duration::from_secs(1);
+/// Grace of the API where a spec has none.
+const DEFAULT_GRACE: Duration = Duration::from_secs(30);
+
+/// The grace that a pod's spec asks for, at least 1 s; 1 s for a pod without a spec.
+#[must_use]
+pub fn normal_grace(pod: Option<&DesiredPod>) -> Duration {
+    let Some(pod) = pod else { return ORPHAN_GRACE };
+    let seconds = pod.pod.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds);
+    let grace =
+        seconds.map_or(DEFAULT_GRACE, |seconds| Duration::from_secs(u64::try_from(seconds).unwrap_or(0)));
+    grace.max(Duration::from_secs(1))
+}
+
+/// Whether termination begins now, and how; empty if it does not. Never taken back once it has.
+#[must_use]
+pub fn begin(input: &Input<'_>) -> Vec<What> {
+    let begun = |cause| {
+        let grace = normal_grace(input.pod);
+        What::Terminating(Termination { cause, since: input.now.stamp(), grace })
+    };
+    if let Wish::Gone(cause) = input.wish {
+        return vec![begun(cause.clone())];
+    }
+    if input.history.terminal.is_some() {
+        return vec![begun(TerminationCause::Completed)];
+    }
+    let over = input.pod.and_then(|pod| deadline_left(input, pod)).is_some_and(|left| left.is_zero());
+    if over {
+        return vec![What::Terminal(deadline_exceeded()), begun(TerminationCause::DeadlineExceeded)];
+    }
+    Vec::new()
+}
+
+/// Reason and message are the kubelet's, byte for byte.
+fn deadline_exceeded() -> Terminal {
+    Terminal {
+        succeeded: false,
+        reason: "DeadlineExceeded".to_owned(),
+        message: "Pod was active on the node longer than the specified deadline".to_owned(),
+    }
+}
+
+/// Decides for a pod whose termination has begun.
+#[must_use]
+pub fn plan(input: &Input<'_>) -> Plan {
+    let Some(termination) = &input.history.termination else { return Plan::default() };
+    let mut plan = Plan::default();
+    stop_containers(input, termination, &mut plan);
+    if unsettled(&plan) {
+        return plan;
+    }
+    if let Some(wait) = in_the_making(input) {
+        return Plan::waiting(wait);
+    }
+    if !input.fresh {
+        return Plan::waiting(Wait::on("observe", "a look at the runtime begun after the last action"));
+    }
+    stop_sandboxes(input, &mut plan);
+    if unsettled(&plan) {
+        return plan;
+    }
+    if !is_unwanted(input, termination) {
+        plan.rest = Rest::Settled;
+        return plan;
+    }
+    remove(input, plan)
+}
+
+fn unsettled(plan: &Plan) -> bool {
+    !plan.steps.is_empty() || !plan.waits.is_empty()
+}
+
+fn is_unwanted(input: &Input<'_>, termination: &Termination) -> bool {
+    match termination.cause {
+        TerminationCause::Removed | TerminationCause::Replaced | TerminationCause::Orphaned => true,
+        TerminationCause::Completed | TerminationCause::DeadlineExceeded => *input.wish != Wish::Run,
+    }
+}
+
+fn stop_containers(input: &Input<'_>, termination: &Termination, plan: &mut Plan) {
+    let left = termination.grace.saturating_sub(input.now.since(&termination.since, termination.grace));
+    for container in input.containers() {
+        let record = &container.record;
+        if matches!(record.state, ContainerState::Running | ContainerState::Unknown) {
+            let (name, id) = (record.name.clone(), record.id.clone());
+            let grace = left.max(MIN_GRACE);
+            offer(input, plan, Step::StopContainer { name, id, grace, why: "" });
+        }
+    }
+}
+
+/// A create in flight, or one whose end is in doubt, may still bring something to stop.
+fn in_the_making(input: &Input<'_>) -> Option<Wait> {
+    let creating = input.busy.iter().any(|key| matches!(key, Key::Sandbox | Key::Start(_)));
+    if creating {
+        return Some(Wait::on("stop the pod", "a create in flight to be answered"));
+    }
+    let doubtful = input
+        .retry
+        .iter()
+        .find(|(key, retry)| matches!(key, Key::Sandbox | Key::Start(_)) && retry.in_doubt)
+        .map(|(_, retry)| retry);
+    let retry = doubtful?;
+    if !retry.left.is_zero() {
+        let why = "a create whose answer was lost to show in the runtime or not";
+        return Some(Wait::until("stop the pod", why, retry.left));
+    }
+    (input.looks < 2).then(|| Wait::on("stop the pod", "two looks at the runtime: a create may have worked"))
+}
+
+fn stop_sandboxes(input: &Input<'_>, plan: &mut Plan) {
+    for sandbox in input.sandboxes().iter().filter(|sandbox| !input.stopped.contains(&sandbox.record.id)) {
+        offer(input, plan, Step::StopSandbox { id: sandbox.record.id.clone() });
+    }
+}
+
+/// Containers, then sandboxes, then files, then the memory of it.
+fn remove(input: &Input<'_>, mut plan: Plan) -> Plan {
+    for container in input.containers() {
+        let record = &container.record;
+        if record.state == ContainerState::Exited && !recorded(input, container) {
+            let step = format!("remove container {}", record.name);
+            plan.waits.push(Wait::on(step, "the runtime to tell how it ended"));
+            continue;
+        }
+        let (name, id, attempt) = (record.name.clone(), record.id.clone(), record.attempt);
+        offer(input, &mut plan, Step::RemoveContainer { name, id, attempt });
+    }
+    if unsettled(&plan) {
+        return plan;
+    }
+    for sandbox in input.sandboxes() {
+        offer(input, &mut plan, Step::RemoveSandbox { id: sandbox.record.id.clone() });
+    }
+    if unsettled(&plan) {
+        return plan;
+    }
+    if input.traces_gone {
+        return Plan { rest: Rest::Vanished, ..Plan::default() };
+    }
+    offer(input, &mut plan, Step::RemoveTraces);
+    plan
+}

@@ -1,0 +1,158 @@
+//! Which pods get a worker, and which are told to go. Pure.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use pinnace_cri::id::PodUid;
+use pinnace_pleg::snapshot::Snapshot;
+
+use crate::journal::history::{Histories, TerminationCause};
+use crate::source::desired::{Desired, DesiredPod};
+
+/// What the fleet knows of a member.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Known {
+    /// `namespace/name`.
+    pub full_name: String,
+    /// It was told to go.
+    pub leaving: bool,
+    /// Its spec.
+    pub pod: Option<Arc<DesiredPod>>,
+}
+
+/// A change of the fleet.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Move {
+    /// A wanted pod gets a worker.
+    Admit(Arc<DesiredPod>),
+    /// A member's spec changed under its UID.
+    Update(Arc<DesiredPod>),
+    /// A pod that nobody wants gets a worker that takes it down.
+    TakeUp {
+        /// The pod.
+        uid: PodUid,
+        /// Why it goes.
+        cause: TerminationCause,
+    },
+    /// A member is told to go.
+    Dismiss {
+        /// The pod.
+        uid: PodUid,
+        /// Why it goes.
+        cause: TerminationCause,
+    },
+}
+
+/// Decides. Before every source has synced nothing is dismissed or taken up, only admitted; and what only the
+/// runtime knows is taken up once it was listed.
+#[must_use]
+pub fn moves(
+    members: &BTreeMap<PodUid, Known>,
+    desired: &Desired,
+    remembered: &Histories,
+    snapshot: &Snapshot,
+) -> Vec<Move> {
+    let mut moves = Vec::new();
+    if desired.synced {
+        for (uid, known) in members {
+            if !known.leaving && !desired.pods.contains_key(uid) {
+                let cause = cause(&known.full_name, desired);
+                moves.push(Move::Dismiss { uid: uid.clone(), cause });
+            }
+        }
+        for (uid, history) in remembered {
+            if !members.contains_key(uid) && !desired.pods.contains_key(uid) {
+                let name = history.admitted.as_ref().map(|pod| pod.full_name()).unwrap_or_default();
+                moves.push(Move::TakeUp { uid: uid.clone(), cause: cause(&name, desired) });
+            }
+        }
+        for uid in snapshot.pods.keys() {
+            let unknown = !members.contains_key(uid) && !remembered.contains_key(uid);
+            if unknown && !desired.pods.contains_key(uid) {
+                moves.push(Move::TakeUp { uid: uid.clone(), cause: TerminationCause::Orphaned });
+            }
+        }
+    }
+    for (uid, pod) in &desired.pods {
+        match members.get(uid) {
+            None => moves.push(Move::Admit(Arc::clone(pod))),
+            Some(known) if !known.leaving && known.pod.as_ref() != Some(pod) => {
+                moves.push(Move::Update(Arc::clone(pod)));
+            }
+            Some(_) => {}
+        }
+    }
+    moves
+}
+
+fn cause(full_name: &str, desired: &Desired) -> TerminationCause {
+    let replaced = desired.pods.values().any(|pod| pod.full_name() == full_name);
+    if replaced { TerminationCause::Replaced } else { TerminationCause::Removed }
+}
+
+/// Whether no member of the same name that is to go is left.
+#[must_use]
+pub fn is_alone(uid: &PodUid, members: &BTreeMap<PodUid, Known>) -> bool {
+    let Some(own) = members.get(uid) else { return false };
+    !members.iter().any(|(other, known)| other != uid && known.leaving && known.full_name == own.full_name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::desired::Origin;
+
+    fn uid(text: &str) -> PodUid {
+        PodUid::new(text).unwrap()
+    }
+
+    fn pod(id: &str, name: &str) -> Arc<DesiredPod> {
+        Arc::new(DesiredPod {
+            uid: uid(id),
+            namespace: "default".into(),
+            name: name.into(),
+            origin: Origin::File("/m".into()),
+            pod: Arc::default(),
+            held: Vec::new(),
+        })
+    }
+
+    fn desired(synced: bool, pods: &[Arc<DesiredPod>]) -> Desired {
+        let pods = pods.iter().map(|pod| (pod.uid.clone(), Arc::clone(pod))).collect();
+        Desired { synced, pods, problems: Vec::new() }
+    }
+
+    fn member(id: &str, name: &str, leaving: bool) -> (PodUid, Known) {
+        (uid(id), Known { full_name: format!("default/{name}"), leaving, pod: Some(pod(id, name)) })
+    }
+
+    #[test]
+    fn nothing_goes_before_the_sources_have_synced() {
+        let members = BTreeMap::from([member("a", "x", false)]);
+        let remembered = Histories::from([(uid("b"), Default::default())]);
+        assert_eq!(moves(&members, &desired(false, &[]), &remembered, &Snapshot::default()), []);
+        let gone = moves(&members, &desired(true, &[]), &remembered, &Snapshot::default());
+        assert_eq!(gone.len(), 2, "{gone:?}");
+    }
+
+    #[test]
+    fn a_new_generation_replaces_the_old_one_and_waits_for_it() {
+        let members = BTreeMap::from([member("a", "x", false)]);
+        let next = pod("b", "x");
+        let moves =
+            moves(&members, &desired(true, &[Arc::clone(&next)]), &Histories::new(), &Snapshot::default());
+        let replaced = Move::Dismiss { uid: uid("a"), cause: TerminationCause::Replaced };
+        assert_eq!(moves, [replaced, Move::Admit(next)]);
+        let members = BTreeMap::from([member("a", "x", true), member("b", "x", false)]);
+        assert!(!is_alone(&uid("b"), &members));
+        assert!(is_alone(&uid("b"), &BTreeMap::from([member("b", "x", false), member("c", "y", true)])));
+    }
+
+    #[test]
+    fn members_are_not_moved_twice() {
+        let pod = pod("a", "x");
+        let members = BTreeMap::from([member("a", "x", false), member("b", "y", true)]);
+        let moves = moves(&members, &desired(true, &[pod]), &Histories::new(), &Snapshot::default());
+        assert_eq!(moves, []);
+    }
+}

@@ -1,0 +1,164 @@
+//! The steps that a plan is made of, and the keys by which one is found busy or backing off.
+
+use std::fmt;
+use std::time::Duration;
+
+use pinnace_cri::id::{ContainerId, SandboxId};
+
+/// One thing to do for a pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Make a sandbox.
+    RunSandbox {
+        /// Its attempt.
+        attempt: u32,
+    },
+    /// Stop a sandbox: its containers and its network end.
+    StopSandbox {
+        /// Which.
+        id: SandboxId,
+    },
+    /// Remove a stopped sandbox.
+    RemoveSandbox {
+        /// Which.
+        id: SandboxId,
+    },
+    /// See that the image of a container is there, pulling it if the policy says so.
+    EnsureImage {
+        /// Container name.
+        name: String,
+        /// The instance that it is for.
+        attempt: u32,
+    },
+    /// Create and start an instance.
+    StartContainer {
+        /// Container name.
+        name: String,
+        /// Its attempt.
+        attempt: u32,
+        /// The sandbox to start it in.
+        sandbox: SandboxId,
+        /// The sandbox's attempt.
+        sandbox_attempt: u32,
+        /// The image, as the runtime names it.
+        image_ref: String,
+    },
+    /// Start an instance that was created and not started.
+    StartCreated {
+        /// Container name.
+        name: String,
+        /// Its attempt.
+        attempt: u32,
+        /// Which.
+        id: ContainerId,
+    },
+    /// Stop an instance: TERM, then KILL after the grace.
+    StopContainer {
+        /// Container name.
+        name: String,
+        /// Which.
+        id: ContainerId,
+        /// Time between the two.
+        grace: Duration,
+        /// Why, as the event tells it.
+        why: &'static str,
+    },
+    /// Remove an ended instance and its log.
+    RemoveContainer {
+        /// Container name.
+        name: String,
+        /// Which.
+        id: ContainerId,
+        /// Its attempt.
+        attempt: u32,
+    },
+    /// Remove the pod's directories and logs.
+    RemoveTraces,
+}
+
+/// What a step works on. One step per key is in flight at a time, and errors back off by key.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Key {
+    /// Making the pod's sandbox.
+    Sandbox,
+    /// Stopping or removing a sandbox.
+    SandboxEnd(SandboxId),
+    /// The image of a container.
+    Image(String),
+    /// Creating and starting an instance of a container.
+    Start(String),
+    /// Stopping an instance.
+    Stop(ContainerId),
+    /// Removing an instance.
+    Remove(ContainerId),
+    /// The pod's files.
+    Traces,
+}
+
+impl Step {
+    /// What the step works on.
+    #[must_use]
+    pub fn key(&self) -> Key {
+        match self {
+            Self::RunSandbox { .. } => Key::Sandbox,
+            Self::StopSandbox { id } | Self::RemoveSandbox { id } => Key::SandboxEnd(id.clone()),
+            Self::EnsureImage { name, .. } => Key::Image(name.clone()),
+            Self::StartContainer { name, .. } | Self::StartCreated { name, .. } => Key::Start(name.clone()),
+            Self::StopContainer { id, .. } => Key::Stop(id.clone()),
+            Self::RemoveContainer { id, .. } => Key::Remove(id.clone()),
+            Self::RemoveTraces => Key::Traces,
+        }
+    }
+
+    /// Whether it takes a pod down: those go first, and have work slots of their own.
+    #[must_use]
+    pub fn is_teardown(&self) -> bool {
+        match self {
+            Self::RunSandbox { .. }
+            | Self::EnsureImage { .. }
+            | Self::StartContainer { .. }
+            | Self::StartCreated { .. } => false,
+            Self::StopSandbox { .. }
+            | Self::RemoveSandbox { .. }
+            | Self::StopContainer { .. }
+            | Self::RemoveContainer { .. }
+            | Self::RemoveTraces => true,
+        }
+    }
+
+    /// Whether it makes something in the runtime, so that a lost reply leaves its effect in doubt.
+    #[must_use]
+    pub fn creates(&self) -> bool {
+        matches!(self, Self::RunSandbox { .. } | Self::StartContainer { .. } | Self::StartCreated { .. })
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::RunSandbox { attempt } => write!(out, "run sandbox (attempt {attempt})"),
+            Self::StopSandbox { id } => write!(out, "stop sandbox {}", short(id.as_str())),
+            Self::RemoveSandbox { id } => write!(out, "remove sandbox {}", short(id.as_str())),
+            Self::EnsureImage { name, .. } => write!(out, "get the image of container {name}"),
+            Self::StartContainer { name, attempt, .. } => {
+                write!(out, "start container {name} (attempt {attempt})")
+            }
+            Self::StartCreated { name, id, .. } => {
+                write!(out, "start created container {name} {}", short(id.as_str()))
+            }
+            Self::StopContainer { name, grace, .. } => {
+                write!(out, "stop container {name} (grace {} s)", grace.as_secs())
+            }
+            Self::RemoveContainer { name, attempt, .. } => {
+                write!(out, "remove container {name} (attempt {attempt})")
+            }
+            Self::RemoveTraces => out.write_str("remove the pod's directories and logs"),
+        }
+    }
+}
+
+/// The first 12 characters of a runtime id, as crictl shows it.
+#[must_use]
+pub fn short(id: &str) -> &str {
+    id.get(..12).unwrap_or(id)
+}

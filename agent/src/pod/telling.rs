@@ -1,0 +1,74 @@
+//! What people are told of a pod's life: its timeline, which `pinnace explain` shows, and events in the kubelet's
+//! words. Decides nothing.
+
+use std::time::Duration;
+
+use crate::clock::Now;
+use crate::events::EventLog;
+use crate::journal::history::What;
+use crate::pod::act::{Done, Failure};
+use crate::pod::card::Card;
+use crate::pod::plan::{Plan, Wait};
+use crate::pod::step::Step;
+use crate::view::StepView;
+
+/// Something was remembered.
+pub fn of_note(what: &What, card: &Card, events: &EventLog, now: &Now) {
+    let text = match what {
+        What::Running { name, seen } => format!("container {name} runs (attempt {})", seen.attempt),
+        What::Exited { name, exit, .. } => {
+            format!(
+                "container {name} ended with code {} ({}, attempt {})",
+                exit.code, exit.reason, exit.attempt
+            )
+        }
+        What::Terminating(termination) => {
+            format!("termination begins: {:?}, grace {} s", termination.cause, termination.grace.as_secs())
+        }
+        What::Terminal(terminal) => {
+            if terminal.reason == "DeadlineExceeded" {
+                events.normal(&card.full_name(), "DeadlineExceeded", &terminal.message, now.wall);
+            }
+            format!("phase is {} for good", if terminal.succeeded { "Succeeded" } else { "Failed" })
+        }
+        _ => return,
+    };
+    card.timeline().push(now.wall, &text, None, None);
+}
+
+/// A step was answered.
+pub fn of_answer(card: &Card, step: &Step, took: Duration, result: &Result<Done, Failure>, now: &Now) {
+    let error = result.as_ref().err().map(|failure| failure.message.as_str());
+    card.timeline().push(now.wall, &step.to_string(), Some(took), error);
+    if let Some(message) = error {
+        tracing::warn!(pod = card.full_name(), step = %step, error = message, "step failed");
+    }
+}
+
+/// The pod waits, or no longer does. `before` are the waits of the pass before: a back-off is told when it begins.
+pub fn of_waits(card: &Card, before: &[Wait], plan: &Plan, events: &EventLog, now: &Now) {
+    card.timeline().set_step(plan.waits.first().map(|wait| step(wait, now)));
+    for wait in plan.waits.iter().filter(|wait| wait.left.is_some()) {
+        let known = before.iter().any(|known| known.step == wait.step && known.left.is_some());
+        if let Some(name) = wait.step.strip_prefix("restart container ").filter(|_| !known) {
+            let message = format!("Back-off restarting failed container {name} in pod {}", with_uid(card));
+            events.warning(&card.full_name(), "BackOff", &message, now.wall);
+        }
+    }
+}
+
+fn step(wait: &Wait, now: &Now) -> StepView {
+    StepView {
+        step: wait.step.clone(),
+        waiting_for: wait.waiting_for.clone(),
+        since: now.wall,
+        next_try: wait.left.and_then(|left| now.wall.checked_add(left).ok()),
+    }
+}
+
+/// `name_namespace(uid)`, as the kubelet writes a pod in messages.
+#[must_use]
+pub fn with_uid(card: &Card) -> String {
+    let face = card.face();
+    format!("{}_{}({})", face.name, face.namespace, card.uid)
+}

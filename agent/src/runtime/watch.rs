@@ -1,0 +1,174 @@
+//! Asks the runtime every 5 s whether it can run pods. Owns nothing else; woken by time; writes [`RuntimeState`];
+//! ends with the stop token. The first question is asked at once, so nothing on the start path waits for a tick.
+
+use std::time::Duration;
+
+use pinnace_cri::client::Client;
+use pinnace_cri::error::Error;
+use pinnace_cri::v1::StatusResponse;
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use crate::chain::Chain;
+
+/// Period of the kubelet's runtime check (`pkg/kubelet/kubelet.go`).
+pub const PERIOD: Duration = Duration::from_secs(5);
+
+/// What the runtime says of itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RuntimeState {
+    /// It has been asked at least once.
+    pub asked: bool,
+    /// Name and version, once it answered.
+    pub version: Option<String>,
+    /// It can run containers.
+    pub ready: bool,
+    /// It can attach pods to the network.
+    pub network_ready: bool,
+    /// Why it cannot, with the fix where one is known; empty when all is well.
+    pub problem: String,
+}
+
+/// The loop.
+#[derive(Debug)]
+pub struct RuntimeWatch {
+    client: Client,
+    endpoint: String,
+    period: Duration,
+    state: watch::Sender<RuntimeState>,
+}
+
+impl RuntimeWatch {
+    /// The loop and its reader's end. `endpoint` is named in problems.
+    #[must_use]
+    pub fn new(client: Client, endpoint: String, period: Duration) -> (Self, watch::Receiver<RuntimeState>) {
+        let (state, reader) = watch::channel(RuntimeState::default());
+        (Self { client, endpoint, period, state }, reader)
+    }
+
+    /// Runs until `stop`.
+    pub async fn run(self, stop: CancellationToken) {
+        let mut due = interval(self.period);
+        due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                _ = due.tick() => {}
+            }
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                () = self.pass() => {}
+            }
+        }
+    }
+
+    async fn pass(&self) {
+        let known = self.state.borrow().version.clone();
+        let status = self.client.status(false).await;
+        let state = match status {
+            Ok(status) => {
+                let version = match known {
+                    Some(version) => Some(version),
+                    None => self.version().await,
+                };
+                judge(&status, version)
+            }
+            Err(error) => self.unusable(&error),
+        };
+        self.publish(state);
+    }
+
+    async fn version(&self) -> Option<String> {
+        let answer = self.client.version().await.ok()?;
+        Some(format!("{} {}", answer.runtime_name, answer.runtime_version))
+    }
+
+    fn unusable(&self, error: &Error) -> RuntimeState {
+        RuntimeState { asked: true, problem: explain(error, &self.endpoint), ..RuntimeState::default() }
+    }
+
+    fn publish(&self, state: RuntimeState) {
+        self.state.send_if_modified(|last| {
+            if *last == state {
+                return false;
+            }
+            match (state.problem.as_str(), last.problem.is_empty() && last.asked) {
+                ("", false) => tracing::info!(runtime = state.version, "the runtime is ready"),
+                ("", true) => {}
+                (problem, _) => tracing::warn!(problem, "the runtime is not ready"),
+            }
+            *last = state;
+            true
+        });
+    }
+}
+
+/// What a status means. Pure.
+fn judge(status: &StatusResponse, version: Option<String>) -> RuntimeState {
+    let conditions = status.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    let find = |kind: &str| conditions.iter().find(|condition| condition.r#type == kind);
+    let is_true = |kind: &str| find(kind).is_some_and(|condition| condition.status);
+    let (ready, network_ready) = (is_true("RuntimeReady"), is_true("NetworkReady"));
+    let problem = ["RuntimeReady", "NetworkReady"]
+        .into_iter()
+        .filter(|kind| !is_true(kind))
+        .map(|kind| match find(kind) {
+            Some(condition) => format!("{kind} is false: {}: {}", condition.reason, condition.message),
+            None => format!("{kind} is not reported"),
+        })
+        .collect::<Vec<_>>()
+        .join("; ");
+    RuntimeState { asked: true, version, ready, network_ready, problem }
+}
+
+/// An error with the fix. Pure.
+#[must_use]
+pub fn explain(error: &Error, endpoint: &str) -> String {
+    if error.is_unimplemented() {
+        return format!(
+            "{endpoint} does not speak CRI v1; use containerd 1.6 or later with its CRI plugin enabled"
+        );
+    }
+    let chain = Chain(error);
+    if error.is_unavailable() {
+        return format!(
+            "{endpoint} cannot be reached ({chain}); start the runtime, or name its socket with --container-runtime-endpoint"
+        );
+    }
+    format!("{endpoint}: {chain}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pinnace_cri::v1::{RuntimeCondition, RuntimeStatus};
+
+    fn status(conditions: &[(&str, bool)]) -> StatusResponse {
+        let conditions = conditions.iter().map(|(kind, status)| RuntimeCondition {
+            r#type: (*kind).to_owned(),
+            status: *status,
+            reason: "Why".to_owned(),
+            message: "because".to_owned(),
+        });
+        StatusResponse {
+            status: Some(RuntimeStatus { conditions: conditions.collect() }),
+            ..StatusResponse::default()
+        }
+    }
+
+    #[test]
+    fn a_missing_condition_is_not_true() {
+        let state = judge(&status(&[("RuntimeReady", true)]), None);
+        assert!(state.ready && !state.network_ready);
+        assert_eq!(state.problem, "NetworkReady is not reported");
+    }
+
+    #[test]
+    fn a_false_condition_tells_its_reason() {
+        let state = judge(&status(&[("RuntimeReady", true), ("NetworkReady", false)]), None);
+        assert_eq!(state.problem, "NetworkReady is false: Why: because");
+    }
+}

@@ -1,0 +1,98 @@
+//! Desired pods as one value: what a source publishes and every pod worker reads.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::Pod;
+use pinnace_cri::id::PodUid;
+use serde::{Deserialize, Serialize};
+
+/// Where a pod comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Origin {
+    /// A manifest in the static pod directory, by its path.
+    File(PathBuf),
+}
+
+/// A field that keeps a pod from being started, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// Path of the field, such as `spec.containers[0].livenessProbe`.
+    pub field: String,
+    /// What is missing, in a sentence without a full stop.
+    pub reason: String,
+}
+
+/// One pod that should run, defaulted and validated.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DesiredPod {
+    /// The pod's UID as text; [`DesiredPod::uid`] is its parsed form.
+    #[serde(with = "uid_text")]
+    pub uid: PodUid,
+    /// Namespace, `default` if the manifest has none.
+    pub namespace: String,
+    /// Name, with the node's name as suffix for a static pod.
+    pub name: String,
+    /// Where it comes from.
+    pub origin: Origin,
+    /// The whole pod.
+    pub pod: Arc<Pod>,
+    /// Fields that are not built yet; not empty means that nothing of this pod is started.
+    pub held: Vec<Held>,
+}
+
+/// A manifest, or a part of one, that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// The file.
+    pub file: PathBuf,
+    /// The field, if one is at fault.
+    pub field: Option<String>,
+    /// What is wrong, in a sentence without a full stop.
+    pub reason: String,
+}
+
+/// Everything that the sources want, as one value.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Desired {
+    /// Every source has been read at least once. Until then nothing may be cleaned up.
+    pub synced: bool,
+    /// Pods by UID.
+    pub pods: BTreeMap<PodUid, Arc<DesiredPod>>,
+    /// What could not be used; the rest goes on.
+    pub problems: Vec<Problem>,
+}
+
+impl DesiredPod {
+    /// `namespace/name`: two pods with the same full name never run at once.
+    #[must_use]
+    pub fn full_name(&self) -> String {
+        format!("{}/{}", self.namespace, self.name)
+    }
+}
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.field {
+            Some(field) => write!(out, "{}: {field}: {}", self.file.display(), self.reason),
+            None => write!(out, "{}: {}", self.file.display(), self.reason),
+        }
+    }
+}
+
+/// Serde form of a [`PodUid`] that refuses on reading what could not be one.
+pub mod uid_text {
+    use pinnace_cri::id::PodUid;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    /// Writes the UID as text.
+    pub fn serialize<S: Serializer>(uid: &PodUid, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(uid.as_str())
+    }
+
+    /// Reads and checks a UID.
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<PodUid, D::Error> {
+        PodUid::new(&String::deserialize(from)?).map_err(D::Error::custom)
+    }
+}

@@ -1,0 +1,77 @@
+//! What may be wrong with requests and limits.
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::ResourceRequirements;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Text;
+
+use super::{Faults, names};
+use crate::quantity::Quantity;
+
+pub(super) fn requirements(at: &str, requirements: &ResourceRequirements, faults: &mut Faults) {
+    let limits = quantities(&format!("{at}.limits"), requirements.limits.as_ref(), faults);
+    let requests = quantities(&format!("{at}.requests"), requirements.requests.as_ref(), faults);
+    for (name, request) in &requests {
+        let field = format!("{at}.requests[{name}]");
+        match limits.get(name) {
+            Some(limit) if request > limit => faults.add(field, "is more than the limit"),
+            // What cannot be shared out in parts cannot be lent beyond the request either.
+            Some(limit) if !overcommitted(name) && request != limit => {
+                faults.add(field, "must equal the limit")
+            }
+            None if !overcommitted(name) => faults.add(field, "needs a limit of the same amount"),
+            _ => {}
+        }
+    }
+}
+
+fn overcommitted(name: &str) -> bool {
+    native(name) && !name.starts_with("hugepages-")
+}
+
+/// Resources of Kubernetes itself, in contrast to those that devices bring.
+fn native(name: &str) -> bool {
+    !name.contains('/') || name.contains("kubernetes.io/")
+}
+
+fn quantities<'a>(
+    at: &str,
+    list: Option<&'a BTreeMap<String, Text>>,
+    faults: &mut Faults,
+) -> BTreeMap<&'a str, Quantity> {
+    let mut read = BTreeMap::new();
+    for (name, Text(text)) in list.into_iter().flatten() {
+        let field = format!("{at}[{name}]");
+        faults.check(field.as_str(), resource_name(name));
+        match Quantity::parse(text) {
+            Err(error) => {
+                faults.add(field, format!("{:?}: {error}", text.chars().take(64).collect::<String>()))
+            }
+            Ok(quantity) if quantity.sign() == Ordering::Less => {
+                faults.add(field, format!("is {text}, expected at least 0"));
+            }
+            Ok(quantity) => {
+                let parts = !quantity.is_whole() && whole_only(name);
+                faults.add_if(parts, field, format!("is {text}, expected a whole number"));
+                read.insert(name.as_str(), quantity);
+            }
+        }
+    }
+    read
+}
+
+fn whole_only(name: &str) -> bool {
+    !native(name) || name.starts_with("hugepages-")
+}
+
+/// A name without a prefix must be one that Kubernetes knows.
+fn resource_name(name: &str) -> Result<(), String> {
+    names::qualified(name)?;
+    let known = ["cpu", "memory", "ephemeral-storage"].contains(&name) || name.starts_with("hugepages-");
+    if known || name.contains('/') {
+        return Ok(());
+    }
+    Err("is not a resource: expected cpu, memory, ephemeral-storage, hugepages-SIZE or domain/name"
+        .to_owned())
+}

@@ -1,0 +1,234 @@
+//! Starts the agent on a real machine from its configuration, and waits for its end.
+//!
+//! Order: lock the root directory, read the journal, make the loops, bind the servers, tell systemd. Nothing here
+//! waits for the runtime: a runtime that is late, wrong or gone is a problem that is shown, and is tried again.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use pinnace_cri::client::{Client, Deadlines, InvalidEndpoint};
+use pinnace_cri::labels::Ownership;
+use pinnace_pleg::relist;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::app::{self, Parts};
+use crate::board::Board;
+use crate::clock::Clock;
+use crate::config::effective::Config;
+use crate::disk::{Disk, RealDisk};
+use crate::events::EventLog;
+use crate::journal::{Journal, Opened};
+use crate::lock::{InstanceLock, LockError};
+use crate::pod::container::Site;
+use crate::pod::mind::Pace;
+use crate::pod::paths::Dirs;
+use crate::pod::resources::Node;
+use crate::pod::security::Defaults;
+use crate::runtime::watch::PERIOD;
+use crate::server::admin::Admin;
+use crate::server::healthz::{BindError, Healthz};
+use crate::server::socket::SocketError;
+use crate::server::views::Views;
+use crate::source::desired::Desired;
+use crate::source::files::{self, Files};
+use crate::supervise::{SuperviseError, Supervisor};
+use crate::systemd::{Notifier, Watchdog};
+
+/// Where log collectors look, as the kubelet has it (`pkg/kubelet/kubelet.go`).
+const CONTAINER_LOGS: &str = "/var/log/containers";
+
+/// Why the agent does not run, or no longer.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Another instance has the root directory, or it cannot be used.
+    #[error("failed to lock the root directory")]
+    Lock(#[from] LockError),
+    /// The machine does not tell what is needed.
+    #[error("failed to read {what}")]
+    Machine {
+        /// What was to be read.
+        what: &'static str,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// The runtime's address is no address.
+    #[error("failed to use the runtime endpoint")]
+    Endpoint(#[from] InvalidEndpoint),
+    /// The admin socket cannot be made.
+    #[error("failed to serve the admin socket")]
+    Admin(#[from] SocketError),
+    /// The health port is taken.
+    #[error("failed to serve /healthz; name another port with --healthz-port")]
+    Healthz(#[from] BindError),
+    /// A loop was lost.
+    #[error("failed to go on")]
+    Lost(#[from] SuperviseError),
+}
+
+/// Runs until SIGTERM or SIGINT. Containers live on.
+pub async fn run(config: Config) -> Result<(), StartError> {
+    let lock = InstanceLock::take(&config.root_dir)?;
+    let notifier = Notifier::from_environment();
+    let clock = Clock::of_this_machine().map_err(|source| machine("the boot id", source))?;
+    let (supervisor, supervision) = Supervisor::new(CancellationToken::new());
+    supervisor.spawn_core("signals", until_signal(supervisor.stop_token()).map_err(|source| machine("signals", source))?);
+
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+    let opened = open_journal(Arc::clone(&disk), &config.root_dir).await?;
+    let desired = spawn_source(&config, &clock, &opened, &supervisor);
+    let board = app::start(parts(&config, disk, clock)?, opened, desired, &supervisor);
+    serve(&config, board, &supervisor, &notifier).await?;
+    tracing::info!(node = config.node_name, root = %config.root_dir.display(), "started");
+    notifier.ready();
+    let ended = supervision.wait().await;
+    notifier.stopping();
+    drop(lock);
+    Ok(ended?)
+}
+
+fn machine(what: &'static str, source: std::io::Error) -> StartError {
+    StartError::Machine { what, source }
+}
+
+async fn open_journal(disk: Arc<dyn Disk>, root: &Path) -> Result<Opened, StartError> {
+    let dir = root.join("pinnace").join("journal");
+    tokio::task::spawn_blocking(move || Journal::open(disk, dir))
+        .await
+        .map_err(|error| machine("the journal", std::io::Error::other(error)))
+}
+
+/// The static pod directory; without one, an empty wish that counts as synced.
+fn spawn_source(
+    config: &Config,
+    clock: &Clock,
+    opened: &Opened,
+    supervisor: &Supervisor,
+) -> watch::Receiver<Arc<Desired>> {
+    let (out, desired) = watch::channel(Arc::new(Desired::default()));
+    let Some(path) = config.static_pod_path.clone() else {
+        out.send_replace(Arc::new(Desired { synced: true, ..Desired::default() }));
+        // Nothing will be sent; the fleet must not take that for the end.
+        let stop = supervisor.stop_token();
+        supervisor.spawn_core("no manifests", async move {
+            stop.cancelled().await;
+            drop(out);
+        });
+        return desired;
+    };
+    let admitted = opened.histories.values().filter(|history| history.termination.is_none());
+    let admitted = admitted.filter_map(|history| history.admitted.clone()).collect();
+    let files = files::Config { path, period: config.file_check_frequency, node: config.node_name.clone() };
+    let files = Files::new(files, clock.clone(), admitted, out);
+    supervisor.spawn_core("manifests", files.run(supervisor.stop_token()));
+    desired
+}
+
+fn parts(config: &Config, disk: Arc<dyn Disk>, clock: Clock) -> Result<Parts, StartError> {
+    let deadlines = Deadlines { request: config.runtime_request_timeout, ..Deadlines::default() };
+    let endpoint = address(&config.runtime_endpoint);
+    let image_endpoint = (config.image_endpoint != config.runtime_endpoint).then(|| address(&config.image_endpoint));
+    let client = Client::connect_lazy(&endpoint, image_endpoint.as_deref(), deadlines)?;
+    let period = i64::try_from(config.cpu_cfs_quota_period.as_micros()).unwrap_or(100_000);
+    let node = Node {
+        memory: memory().map_err(|source| machine("/proc/meminfo", source))?,
+        cfs_period: config.cpu_cfs_quota.then_some(period),
+    };
+    let seccomp_root = config.root_dir.join("seccomp");
+    Ok(Parts {
+        node: config.node_name.clone(),
+        ownership: Ownership::Node(config.node_name.clone()),
+        client,
+        endpoint,
+        disk,
+        clock,
+        dirs: dirs(config),
+        site: Site {
+            owner: config.node_name.clone(),
+            node,
+            security: Defaults { seccomp_default: config.seccomp_default, seccomp_root },
+        },
+        pace: Pace { backoff_cap: config.max_container_restart_period, ..Pace::default() },
+        relist: relist::Config::default(),
+        runtime_period: PERIOD,
+        pulls: config.parallel_image_pulls,
+        events: EventLog::default(),
+    })
+}
+
+fn address(socket: &Path) -> String {
+    format!("unix://{}", socket.display())
+}
+
+/// Links for log collectors are made by the instance that has the standard log directory only: a second one
+/// on the same machine keeps to its own directories.
+fn dirs(config: &Config) -> Dirs {
+    let standard = config.pod_logs_dir == Path::new("/var/log/pods");
+    Dirs {
+        root: config.root_dir.clone(),
+        pod_logs: config.pod_logs_dir.clone(),
+        container_logs: standard.then(|| PathBuf::from(CONTAINER_LOGS)),
+    }
+}
+
+/// Memory of the machine in bytes.
+fn memory() -> std::io::Result<i64> {
+    let text = std::fs::read_to_string("/proc/meminfo")?;
+    total_memory(&text).ok_or_else(|| std::io::Error::other("no MemTotal line"))
+}
+
+fn total_memory(meminfo: &str) -> Option<i64> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kibibytes: i64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kibibytes.checked_mul(1024)
+}
+
+async fn serve(
+    config: &Config,
+    board: Board,
+    supervisor: &Supervisor,
+    notifier: &Notifier,
+) -> Result<(), StartError> {
+    let stop = supervisor.stop_token();
+    let views: Arc<dyn Views> = Arc::new(board);
+    let admin = Admin::bind(&config.admin_socket, Arc::clone(&views)).await?;
+    supervisor.spawn_core("admin socket", admin.run(stop.clone()));
+    if let Some(address) = config.healthz {
+        let healthz = Healthz::bind(address, Arc::clone(&views)).await?;
+        supervisor.spawn_core("healthz", healthz.run(stop.clone()));
+    }
+    // The watchdog asks whether this process hangs, not whether the runtime is well: restarting the agent
+    // mends only the first. That the check runs at all shows that the executor does.
+    if let Some(watchdog) = Watchdog::from_environment(notifier.clone(), || Ok(())) {
+        supervisor.spawn_core("watchdog", watchdog.run(stop));
+    }
+    Ok(())
+}
+
+/// Cancels `stop` on SIGTERM or SIGINT.
+fn until_signal(stop: CancellationToken) -> std::io::Result<impl Future<Output = ()> + Send + 'static> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => {}
+            _ = terminate.recv() => tracing::info!("stopping on SIGTERM; containers live on"),
+            _ = interrupt.recv() => tracing::info!("stopping on SIGINT; containers live on"),
+        }
+        stop.cancel();
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::total_memory;
+
+    #[test]
+    fn memory_is_read_in_bytes() {
+        assert_eq!(total_memory("MemFree: 1 kB\nMemTotal:       2048 kB\n"), Some(2 << 20));
+        assert_eq!(total_memory("nothing"), None);
+        assert_eq!(total_memory("MemTotal: many kB"), None);
+    }
+}

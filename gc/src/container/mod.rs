@@ -1,0 +1,3 @@
+//! Dead containers.
+
+pub mod plan;
