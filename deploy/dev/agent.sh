@@ -13,6 +13,7 @@ AGENT_LOG=$INSTANCE_ROOT/pinnace.log
 AGENT_ADMIN=$INSTANCE_RUN/pinnace.sock
 AGENT_PIDFILE=$INSTANCE_RUN/pinnace.pid
 AGENT_HEALTHZ_PORT=10248
+AGENT_NODE=$(hostname | tr '[:upper:]' '[:lower:]')
 
 # Prints the agent's pid and succeeds only while that process is ours.
 agent_pid() {
@@ -24,9 +25,14 @@ agent_pid() {
 agent_start() {
     setsid "$AGENT_BINARY" run --config "$AGENT_CONFIG" --root-dir "$AGENT_ROOT" \
         --pod-manifest-path "$AGENT_MANIFESTS" --container-runtime-endpoint "unix://$INSTANCE_SOCKET" \
-        --hostname-override "$(hostname | tr '[:upper:]' '[:lower:]')" --admin-socket "$AGENT_ADMIN" \
+        --hostname-override "$AGENT_NODE" --admin-socket "$AGENT_ADMIN" \
         --healthz-port "$AGENT_HEALTHZ_PORT" </dev/null >>"$AGENT_LOG" 2>&1 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&- &
     echo $! >"$AGENT_PIDFILE"
+}
+
+# The commands that ask the agent: agent_ask pods.
+agent_ask() {
+    PINNACE_ADMIN_SOCKET=$AGENT_ADMIN "$AGENT_BINARY" "$@"
 }
 
 # SIGTERM, then ten seconds, then SIGKILL: pods survive both.
