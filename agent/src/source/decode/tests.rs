@@ -147,7 +147,7 @@ fn a66_duplicate_keys_tags_documents_and_nul_are_refused() {
 
 /// The promise is 1 s; a debug build is some 20 times slower and shares its machine with other tests.
 fn limit() -> Duration {
-    Duration::from_secs(if cfg!(debug_assertions) { 20 } else { 1 })
+    Duration::from_secs(if cfg!(debug_assertions) { 10 } else { 1 })
 }
 
 #[test]

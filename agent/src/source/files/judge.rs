@@ -10,6 +10,9 @@ use crate::source::desired::{DesiredPod, Problem};
 use crate::source::fault::Fault;
 use crate::source::static_pod;
 
+/// Most faults of one file that are reported: a person mends a few at a time.
+const MAX_FAULTS: usize = 50;
+
 /// The pod that the content asks for, or everything that is wrong with it.
 pub(super) fn judge(
     bytes: &[u8],
@@ -20,7 +23,9 @@ pub(super) fn judge(
     // A parser's own fault must cost one file, not the node; the values inside are dropped with it.
     let judged = std::panic::catch_unwind(|| pod(bytes, file, node, seen))
         .unwrap_or_else(|_| Err(vec![Fault::whole("could not be parsed: the parser failed inside")]));
-    judged.map(Arc::new).map_err(|faults| faults.into_iter().map(|fault| fault.into_problem(file)).collect())
+    judged
+        .map(Arc::new)
+        .map_err(|faults| faults.into_iter().take(MAX_FAULTS).map(|fault| fault.into_problem(file)).collect())
 }
 
 fn pod(bytes: &[u8], file: &Path, node: &str, seen: Timestamp) -> Result<DesiredPod, Vec<Fault>> {
