@@ -1,5 +1,6 @@
 //! What tests do to the runtime from outside: look, script, break, kill.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
@@ -10,7 +11,7 @@ use super::fault::{FaultId, FaultRule};
 use super::ident::Ids;
 use super::lock::lock;
 use super::options::Switches;
-use super::record::{Ending, Snapshot};
+use super::record::{Container, Ending, Sandbox, Snapshot};
 use super::script::{ExecScript, PullScript, Script};
 use super::select::Select;
 use crate::call::Call;
@@ -21,6 +22,15 @@ impl Fake {
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         lock(&self.inner.state).snapshot()
+    }
+
+    /// The same without a copy. `look` must not call the fake.
+    pub fn look<T>(
+        &self,
+        look: impl FnOnce(&BTreeMap<String, Sandbox>, &BTreeMap<String, Container>) -> T,
+    ) -> T {
+        let state = lock(&self.inner.state);
+        look(&state.sandboxes, &state.containers)
     }
 
     /// All calls so far that are still kept, oldest first.

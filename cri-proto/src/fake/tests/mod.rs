@@ -3,6 +3,7 @@
 mod faults;
 mod lifecycle;
 mod lists;
+mod lost;
 mod serving;
 
 use super::*;
