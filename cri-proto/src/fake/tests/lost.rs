@@ -90,6 +90,10 @@ async fn a_client_that_leaves_a_hung_call_leaves_nothing() {
         let before = shown(&pod.fake);
         let hang = pod.fake.fault(FaultRule::on(call, FaultKind::Hang).once());
         assert!(timeout(Duration::from_secs(100), make(&pod, call)).await.is_err(), "{call} was to hang");
+        assert!(
+            pod.fake.wait_until(Duration::from_secs(1), |fake| fake.in_flight() == 0).await,
+            "{call} still hangs"
+        );
         pod.fake.remove_fault(hang);
         tokio::time::sleep(Duration::from_secs(1)).await;
         assert_eq!(shown(&pod.fake), before, "{call}");
