@@ -251,11 +251,13 @@ impl Fake {
             condition("RuntimeReady", switches.runtime_ready),
             condition("NetworkReady", switches.network_ready),
         ];
+        let named = |name: &String| v1::RuntimeHandler { name: name.clone(), ..Default::default() };
+        let handlers = self.inner.options.runtime_handlers.iter().map(named);
         let info = if verbose { [("config".to_owned(), "{}".to_owned())].into() } else { Default::default() };
         v1::StatusResponse {
             status: Some(v1::RuntimeStatus { conditions }),
             info,
-            runtime_handlers: vec![v1::RuntimeHandler { name: String::new(), ..Default::default() }],
+            runtime_handlers: handlers.collect(),
             features: Some(v1::RuntimeFeatures::default()),
         }
     }

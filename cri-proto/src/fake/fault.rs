@@ -63,7 +63,8 @@ pub enum FaultKind {
     EmptyList,
     /// A list answer is padded to this many bytes on the wire.
     OversizedList(usize),
-    /// A list has a malformed record more, or the answer of a status call is malformed.
+    /// A list has a malformed record more, or the answer of a status call is malformed, or all records in the events of
+    /// a stream that is opened.
     GarbageRecord(Garbage),
     /// Events of the objects that the rule fits are not sent. The rule's call is not looked at.
     DropEvents,
