@@ -149,7 +149,6 @@ impl Active {
 }
 
 /// A number in [0, 1) out of the upper 53 bits, as many as an `f64` holds exactly.
-#[allow(clippy::cast_precision_loss, reason = "53 bits fit")]
 fn unit(bits: u64) -> f64 {
     (bits >> 11) as f64 / (1_u64 << 53) as f64
 }

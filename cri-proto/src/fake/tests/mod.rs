@@ -1,5 +1,6 @@
 //! Tests of the fake itself, through the client, over in-memory streams, on a paused clock.
 
+mod control;
 mod faults;
 mod lifecycle;
 mod lists;
