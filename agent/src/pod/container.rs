@@ -84,7 +84,6 @@ fn env(vars: &[EnvVar]) -> Vec<KeyValue> {
         .map(|(_, var)| KeyValue {
             key: var.name.clone(),
             value: var.value.clone().unwrap_or_default().into(),
-            ..KeyValue::default()
         })
         .collect()
 }
