@@ -1,6 +1,10 @@
 //! The house's arrows, read from the manifests: `cri-proto ← {pleg, prober, gc} ← agent`, and who may name what.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test: a manifest that cannot be read is a failure")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test: a manifest that cannot be read is a failure"
+)]
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -11,7 +15,11 @@ fn dependencies(crate_dir: &str) -> BTreeSet<String> {
     let text = std::fs::read_to_string(root.join(crate_dir).join("Cargo.toml")).unwrap();
     let section = text.split("\n[").find(|section| section.starts_with("dependencies]"));
     let lines = section.unwrap_or_default().lines().skip(1);
-    lines.filter_map(|line| line.split(['.', ' ', '=']).next()).filter(|name| !name.is_empty()).map(str::to_owned).collect()
+    lines
+        .filter_map(|line| line.split(['.', ' ', '=']).next())
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned)
+        .collect()
 }
 
 fn ours(crate_dir: &str) -> Vec<String> {
@@ -23,7 +31,8 @@ fn the_arrows_run_one_way() {
     assert_eq!(ours("cri-proto"), Vec::<String>::new());
     for middle in ["pleg", "gc", "prober"] {
         let allowed = ["pinnace-cri"];
-        let wrong: Vec<_> = ours(middle).into_iter().filter(|name| !allowed.contains(&name.as_str())).collect();
+        let wrong: Vec<_> =
+            ours(middle).into_iter().filter(|name| !allowed.contains(&name.as_str())).collect();
         assert!(wrong.is_empty(), "{middle} depends on {wrong:?}");
     }
 }

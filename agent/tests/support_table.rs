@@ -1,7 +1,11 @@
 //! The README's table of pod fields is made from the gate's own, so that it says what the code does.
 //! `UPDATE_DOCS=1 cargo test -p pinnace --test support_table` writes it anew.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test: a README that cannot be read is a failure")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test: a README that cannot be read is a failure"
+)]
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -13,7 +17,8 @@ const END: &str = "<!-- pod fields: end -->";
 
 fn table() -> String {
     let mut text = String::from("| field | in this version |\n|---|---|\n");
-    let mut fields: Vec<_> = FIELDS.iter().filter(|field| !matches!(field.state, State::NothingToDo(_))).collect();
+    let mut fields: Vec<_> =
+        FIELDS.iter().filter(|field| !matches!(field.state, State::NothingToDo(_))).collect();
     fields.sort_by_key(|field| field.path);
     for field in fields {
         writeln!(text, "| `{}` | {} |", field.path, field.state.to_string().replace('|', "\\|")).unwrap();

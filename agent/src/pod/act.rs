@@ -21,6 +21,7 @@ use crate::journal::history::Entry;
 use crate::pod::container::{self, Instance, Site};
 use crate::pod::paths::{Dirs, PodNames, is_component};
 use crate::pod::sandbox;
+use crate::pod::security;
 use crate::pod::slots::{Order, Slots};
 use crate::pod::step::Step;
 use crate::source::desired::DesiredPod;
@@ -206,6 +207,11 @@ impl Actor {
         let spec = spec_of(job, wanted.name).ok_or_else(no_spec)?;
         if job.leaving.is_cancelled() {
             return Ok(Done::Changed);
+        }
+        let refusal = pod.pod.spec.as_ref().and_then(|pod| security::refuses_root(pod, spec));
+        if let Some(why) = refusal {
+            self.events.warning(&job.object, "Failed", &format!("Error: {why}"), self.clock.now().wall);
+            return Err(Failure::plain("CreateContainerConfigError", why));
         }
         let message_file = self.lay_out(names, spec, sandbox_attempt, wanted.attempt).await?;
         let instance = Instance {
