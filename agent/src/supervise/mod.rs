@@ -335,7 +335,7 @@ mod tests {
         let (supervisor, supervision, stop) = supervised();
         let (answer, mut answered) = oneshot::channel();
         drop(supervisor.spawn_call("RunPodSandbox default/web", async move {
-            sleep(Duration::from_secs(4)).await;
+            sleep(DRAIN * 4 / 5).await;
             answer.send(()).unwrap();
         }));
         assert_eq!(supervisor.calls_in_flight(), 1);
