@@ -176,6 +176,10 @@ impl Actor {
     async fn run_sandbox(&self, job: &Job, attempt: u32) -> Result<Done, Failure> {
         let (Some(pod), Some(names)) = (&job.pod, &job.names) else { return Err(no_spec()) };
         let config = sandbox::config(pod, attempt, &self.dirs, &self.site.owner).ok_or_else(no_spec)?;
+        if attempt > 0 {
+            let message = "Pod sandbox changed, it will be killed and re-created.";
+            self.events.normal(&job.object, "SandboxChanged", message, self.clock.now().wall);
+        }
         let dir = self.dirs.pod_log(names);
         self.on_disk("FailedCreatePodSandBox", move |disk| disk.create_dir_all(&dir)).await?;
         match self.client.run_sandbox(config, "").await {

@@ -36,12 +36,20 @@ pub fn of_note(what: &What, card: &Card, events: &EventLog, now: &Now) {
     card.timeline().push(now.wall, &text, None, None);
 }
 
-/// A step was answered.
+/// A step was answered. The log has an error once, until it is overcome or another takes its place.
 pub fn of_answer(card: &Card, step: &Step, took: Duration, result: &Result<Done, Failure>, now: &Now) {
     let error = result.as_ref().err().map(|failure| failure.message.as_str());
-    card.timeline().push(now.wall, &step.to_string(), Some(took), error);
-    if let Some(message) = error {
-        tracing::warn!(pod = card.full_name(), step = %step, error = message, "step failed");
+    let what = step.to_string();
+    let mut timeline = card.timeline();
+    let known = timeline.last_error().is_some_and(|last| last.what == what && last.error.as_deref() == error);
+    timeline.push(now.wall, &what, Some(took), error);
+    drop(timeline);
+    match error {
+        Some(message) if known => {
+            tracing::debug!(pod = card.full_name(), step = what, error = message, "step failed again")
+        }
+        Some(message) => tracing::warn!(pod = card.full_name(), step = what, error = message, "step failed"),
+        None => {}
     }
 }
 
