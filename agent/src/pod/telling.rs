@@ -8,7 +8,7 @@ use crate::events::EventLog;
 use crate::journal::history::What;
 use crate::pod::act::{Done, Failure};
 use crate::pod::card::Card;
-use crate::pod::plan::{Plan, Wait};
+use crate::pod::plan::{Plan, Rest, Wait};
 use crate::pod::step::Step;
 use crate::view::StepView;
 
@@ -55,7 +55,12 @@ pub fn of_answer(card: &Card, step: &Step, took: Duration, result: &Result<Done,
 
 /// The pod waits, or no longer does. `before` are the waits of the pass before: a back-off is told when it begins.
 pub fn of_waits(card: &Card, before: &[Wait], plan: &Plan, events: &EventLog, now: &Now) {
-    card.timeline().set_step(plan.waits.first().map(|wait| step(wait, now)));
+    let mut timeline = card.timeline();
+    timeline.set_step(plan.waits.first().map(|wait| step(wait, now)));
+    if plan.rest == Rest::Settled {
+        timeline.overcome();
+    }
+    drop(timeline);
     for wait in plan.waits.iter().filter(|wait| wait.left.is_some()) {
         let known = before.iter().any(|known| known.step == wait.step && known.left.is_some());
         if let Some(name) = wait.step.strip_prefix("restart container ").filter(|_| !known) {
