@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use clap::Parser;
 use clap::error::ErrorKind;
-use pinnace::check::observe::{Targets, observe};
 use pinnace::chain::Chain;
 use pinnace::check;
+use pinnace::check::observe::{Targets, observe};
 use pinnace::cli::args::{Arguments, CheckArgs, Command, Reach, SOCKET_VARIABLE};
 use pinnace::cli::client::ClientError;
 use pinnace::cli::command::{self, Terminal, error_line};
@@ -23,7 +23,7 @@ use pinnace::runtime::probe;
 use pinnace::start::StartError;
 
 /// How long file operations may go on after everything else has ended.
-const SHUTDOWN: Duration = Duration::from_secs(1);
+const SHUTDOWN: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {
     let code = match Arguments::try_parse() {

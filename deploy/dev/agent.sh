@@ -27,7 +27,14 @@ agent_start() {
         --pod-manifest-path "$AGENT_MANIFESTS" --container-runtime-endpoint "unix://$INSTANCE_SOCKET" \
         --hostname-override "$AGENT_NODE" --admin-socket "$AGENT_ADMIN" \
         --healthz-port "$AGENT_HEALTHZ_PORT" </dev/null >>"$AGENT_LOG" 2>&1 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&- &
-    echo $! >"$AGENT_PIDFILE"
+    started=$!
+    echo "$started" >"$AGENT_PIDFILE"
+    # Until its exec the process is a copy of this shell, which agent_pid does not take for the agent.
+    tries=0
+    until agent_pid >/dev/null || ! kill -0 "$started" 2>/dev/null || [ "$tries" -ge 100 ]; do
+        tries=$((tries + 1))
+        sleep 0.02
+    done
 }
 
 # The commands that ask the agent: agent_ask pods.
