@@ -53,11 +53,17 @@ pub fn plan<'a>(
     removed.into_iter().map(|container| container.id.clone()).collect()
 }
 
-/// The instances of one container that are dead and not among the newest.
+/// The instances of one container that are dead and not among the newest. A newest instance that was only created
+/// is about to run: it does not take the place of the last dead one, whose log is the one that people ask for.
 fn surplus(mut instances: Vec<&Candidate>, max_per_container: usize) -> impl Iterator<Item = &Candidate> {
     instances.sort_by_key(|container| (Reverse(container.attempt), Reverse(&container.id)));
     let newest = instances.first().map(|container| container.attempt);
-    let dead = instances.into_iter().filter(|container| container.state != ContainerState::Running);
+    let is_dead = move |container: &&Candidate| match container.state {
+        ContainerState::Running => false,
+        ContainerState::Created => Some(container.attempt) != newest,
+        ContainerState::Exited | ContainerState::Unknown => true,
+    };
+    let dead = instances.into_iter().filter(is_dead);
     dead.skip(max_per_container).filter(move |container| Some(container.attempt) != newest)
 }
 
@@ -94,6 +100,12 @@ mod tests {
     #[test]
     fn an_instance_that_never_started_goes_once_newer_ones_exist() {
         check(&[(0, Created), (1, Unknown), (2, Exited)], &[], 1, &["c0", "c1"]);
+    }
+
+    #[test]
+    fn an_instance_about_to_run_does_not_push_out_the_last_dead_one() {
+        check(&[(0, Exited), (1, Created)], &[], 1, &[]);
+        check(&[(0, Exited), (1, Exited), (2, Created)], &[], 1, &["c0"]);
     }
 
     #[test]
