@@ -64,7 +64,6 @@ macro_rules! on_both {
     };
 }
 
-// The longest first: they overlap with all others.
 on_both! {
     kills::kill_9_of_the_agent_during_churn_changes_no_container,
     kills::b01_kill_9_of_containerd_is_harmless_and_leaks_nothing,
@@ -82,6 +81,6 @@ on_both! {
     shims::b58_a_killed_shim_is_an_exit,
     spec::limits_reach_the_cgroup,
     spec::the_security_context_reaches_the_process,
-    spec::a_root_image_is_refused_where_root_is_forbidden,
+    spec::refused_and_held_pods_run_nothing,
     spec::the_nodes_network_and_host_ports,
 }

@@ -49,7 +49,6 @@ pub(crate) fn the_security_context_reaches_the_process(runtime: &Runtime) {
     });
     let mut inherited = pod("inherited", "Never", "id -u");
     main(&mut inherited)["image"] = "pinnace.local/busybox-user:1.35".into();
-    main(&mut inherited)["securityContext"] = json!({ "runAsNonRoot": true });
     node.put(&told);
     node.put(&inherited);
     let phase = |name: &str| node.pod(name).map(|pod| pod.phase).unwrap_or_default();
@@ -62,14 +61,22 @@ pub(crate) fn the_security_context_reaches_the_process(runtime: &Runtime) {
     assert_eq!(node.logs(&["inherited"]), "1000\n");
 }
 
-pub(crate) fn a_root_image_is_refused_where_root_is_forbidden(runtime: &Runtime) {
+/// Neither what is forbidden nor what is not built reaches the runtime.
+pub(crate) fn refused_and_held_pods_run_nothing(runtime: &Runtime) {
     let node = Node::start(runtime);
-    let mut manifest = pod("rootless", "Always", WAIT);
-    main(&mut manifest)["securityContext"] = json!({ "runAsNonRoot": true });
-    node.put(&manifest);
-    let refused = node.until_main("rootless", "is refused", |main| main.reason == "CreateContainerConfigError");
-    assert!(refused.message.contains("runAsNonRoot"), "{}", refused.message);
-    assert_eq!((refused.id, refused.state.as_str()), (None, "Waiting"));
+    let mut root = pod("root", "Always", WAIT);
+    main(&mut root)["securityContext"] = json!({ "runAsNonRoot": true, "runAsUser": 0 });
+    let mut held = pod("held", "Always", WAIT);
+    held["spec"]["nodeSelector"] = json!({ "disk": "ssd" });
+    node.put(&root);
+    node.put(&held);
+    let refused = node.until_main("root", "is refused", |main| main.reason == "CreateContainerConfigError");
+    assert!(refused.message.contains("non-root"), "{}", refused.message);
+    let waits = node.until_main("held", "is held", |main| main.reason == "Held");
+    assert!(waits.message.contains("nodeSelector"), "{}", waits.message);
+    assert_eq!(node.pod("held").unwrap().phase, "Pending");
+    assert!(runtime.containers(&node.name).is_empty());
+    assert!(runtime.sandboxes(&node.name).iter().all(|sandbox| sandbox["metadata"]["name"] != "held"));
 }
 
 /// Ports apart, so that both runtimes can be tested at once.
