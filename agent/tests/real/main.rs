@@ -10,6 +10,7 @@
 #![expect(clippy::disallowed_methods, reason = "real processes live in real time; every wait has a deadline")]
 
 mod agree;
+mod cut;
 mod ends;
 mod grace;
 mod kills;
@@ -67,6 +68,8 @@ macro_rules! on_both {
 on_both! {
     kills::kill_9_of_the_agent_during_churn_changes_no_container,
     kills::b01_kill_9_of_containerd_is_harmless_and_leaks_nothing,
+    cut::b56_kill_9_of_the_agent_in_the_making_leaks_nothing,
+    cut::b56_kill_9_of_containerd_in_the_making_leaks_nothing,
     agree::crictl_agrees_with_the_agent,
     agree::a_pod_has_an_address_that_answers,
     ends::exit_codes_and_restart_policies,
