@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::manifest::waiter;
-use crate::node::Node;
+use crate::node::{Node, SOON};
 use crate::own::{Ledger, Own};
 use crate::runtime::Runtime;
 use crate::say;
@@ -29,6 +29,19 @@ fn cut(own: &Own, node: &mut Node, excess: usize, kill: fn(&Own, &mut Node)) -> 
         }
         for name in &names {
             node.remove(name);
+        }
+        node.until("the pods are gone or held", SOON, |node| {
+            let held = node.stuck();
+            node.is_up() && node.pods().iter().all(|pod| held.contains(&pod.name))
+        });
+        if !node.stuck().is_empty() {
+            say(&format!(
+                "held on to by containerd {} until its restart: {:?}",
+                own.runtime.version,
+                node.stuck()
+            ));
+            own.kill();
+            own.start_again();
         }
         for name in &names {
             node.until_gone(name);

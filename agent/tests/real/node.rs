@@ -1,5 +1,6 @@
 //! The agent as a process: started, asked by its own command line, killed, started again.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
@@ -90,7 +91,7 @@ impl Node {
             .spawn()
             .expect("setpriv of util-linux starts the agent");
         self.child = Some(child);
-        self.until("the agent answers", SOON, |node| node.ask("pods").is_ok());
+        self.until("the agent answers", SOON, Self::is_up);
     }
 
     /// SIGKILL.
@@ -134,6 +135,11 @@ impl Node {
 
     fn ask(&self, what: &str) -> Result<String, String> {
         self.command(&[what, "-o", "json"])
+    }
+
+    /// Whether the agent answers.
+    pub(crate) fn is_up(&self) -> bool {
+        self.ask("pods").is_ok()
     }
 
     /// Empty while the agent does not answer: whoever waits asks again.
@@ -204,8 +210,15 @@ impl Node {
     /// Waits until nothing of a pod is shown.
     pub(crate) fn until_gone(&self, pod: &str) {
         self.until(&format!("{pod} is gone"), Duration::from_secs(60), |node| {
-            node.ask("pods").is_ok() && node.pod(pod).is_none()
+            node.is_up() && node.pod(pod).is_none()
         });
+    }
+
+    /// Names of pods that the runtime does not let go. A client that dies while containerd 2.2 starts a container for
+    /// it may leave a task behind that CRI knows as exited and refuses to remove until the daemon is started again.
+    pub(crate) fn stuck(&self) -> BTreeSet<String> {
+        let stuck = |pod: &PodView| pod.reason.contains("cannot delete running task");
+        self.pods().into_iter().filter(stuck).map(|pod| pod.name).collect()
     }
 
     /// Waits for a condition, and fails with what everybody says if it takes longer than `limit`.
