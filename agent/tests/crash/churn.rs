@@ -31,7 +31,7 @@ pub async fn survive_kills(mut seed: Seed) {
     let mut jobs = Jobs::default();
     for _ in 0..kills {
         jobs.churn(&mut rig, &mut seed);
-        let moment = Duration::from_millis(seed.next() % 250);
+        let moment = Duration::from_millis(seed.next() % 600);
         let until = Instant::now() + moment;
         rig.until("the moment has come", |_| Instant::now() >= until).await.unwrap_or_else(|error| panic!("{error}"));
         jobs.collect(&mut rig, false).await;

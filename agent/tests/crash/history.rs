@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use pinnace::disk::RealDisk;
+use pinnace::disk::MemoryDisk;
 use pinnace::journal::Journal;
 use pinnace::view::{ContainerView, PodView};
 use pinnace_cri::fake::{Call, CallRecord, Container, Fake, Moment, Phase, Sandbox, Snapshot};
@@ -72,11 +72,11 @@ impl History {
         self.lock().broken.iter().cloned().collect()
     }
 
-    /// Compares what is left once nothing moves any more.
-    pub fn at_rest(&self, seen: &Seen, places: &Places) {
-        let mut record = self.lock();
-        record.views_are_true(seen);
-        record.nothing_is_orphaned(seen, places);
+    /// What is not as it must be once nothing moves any more: I6 and I8.
+    pub fn at_rest(&self, seen: &Seen, places: &Places) -> Vec<String> {
+        let wanted = self.lock().wanted.values().cloned().collect();
+        let rest = Rest { wanted, seen, places };
+        [rest.views(), rest.runtime(), rest.directories(), rest.logs(), rest.journal()].concat()
     }
 
     fn lock(&self) -> MutexGuard<'_, Record> {
@@ -169,6 +169,10 @@ impl Record {
 
     fn saw(&mut self, seen: &Seen) {
         for pod in &seen.pods {
+            // The agent says itself that it does not know yet.
+            if pod.phase == "Unknown" {
+                continue;
+            }
             self.terminal_is_for_ever(pod);
             let known = self.restarts.insert(pod.uid.clone(), pod.restarts);
             if known > Some(pod.restarts) {
@@ -205,67 +209,89 @@ impl Record {
             self.breaks(format!("I2: {} ended with {real:?}, the agent says {said:?}", view.name));
         }
     }
+}
 
+/// What is left when nothing moves any more.
+struct Rest<'a> {
+    wanted: BTreeSet<String>,
+    seen: &'a Seen,
+    places: &'a Places,
+}
+
+impl Rest<'_> {
     /// I8: what the agent says is what the runtime holds.
-    fn views_are_true(&mut self, seen: &Seen) {
-        let said: BTreeSet<_> = seen.pods.iter().map(|pod| pod.uid.clone()).collect();
-        let wanted: BTreeSet<_> = self.wanted.values().cloned().collect();
-        if said != wanted {
-            self.breaks(format!("I8: pods {said:?} are shown, {wanted:?} are wanted"));
+    fn views(&self) -> Vec<String> {
+        let mut broken = Vec::new();
+        let said: BTreeSet<_> = self.seen.pods.iter().map(|pod| pod.uid.clone()).collect();
+        if said != self.wanted {
+            broken.push(format!("I8: pods {said:?} are shown, {:?} are wanted", self.wanted));
         }
-        let running: BTreeSet<_> = seen.runtime.running().iter().map(|container| container.id.clone()).collect();
-        let shown = seen.containers.iter().filter(|container| container.state == "Running");
+        let running = self.seen.runtime.running();
+        let running: BTreeSet<_> = running.iter().map(|container| container.id.clone()).collect();
+        let shown = self.seen.containers.iter().filter(|container| container.state == "Running");
         let shown: BTreeSet<_> = shown.filter_map(|container| container.id.clone()).collect();
         if running != shown {
-            self.breaks(format!("I8: {shown:?} are shown as running, {running:?} run"));
+            broken.push(format!("I8: {shown:?} are shown as running, {running:?} run"));
         }
+        broken
     }
 
-    /// I6: nothing is left of a pod that is not wanted, and no log of an instance that is gone.
-    fn nothing_is_orphaned(&mut self, seen: &Seen, places: &Places) {
-        for sandbox in seen.runtime.sandboxes.values() {
-            let uid = sandbox.config.metadata.clone().unwrap_or_default().uid;
-            if !self.wants(&uid) {
-                self.breaks(format!("I6: a sandbox of pod {uid}"));
-            }
-        }
-        for pod in names_in(&places.root().join("pods")) {
-            if !self.wants(&pod) {
-                self.breaks(format!("I6: directory of pod {pod}"));
-            }
-        }
-        for pod in names_in(&places.logs()) {
-            let uid = pod.rsplit('_').next().unwrap_or_default().to_owned();
-            if !self.wants(&uid) {
-                self.breaks(format!("I6: log directory {pod}"));
-            }
-            self.logs_have_instances(&places.logs().join(pod), &uid, &seen.runtime);
-        }
-        for link in names_in(&places.links()) {
-            if !seen.runtime.containers.keys().any(|id| link.contains(id.as_str())) {
-                self.breaks(format!("I6: link to the log of a container that is gone: {link}"));
-            }
-        }
-        let opened = Journal::open(Arc::new(RealDisk), places.journal());
-        for uid in opened.histories.keys() {
-            if !self.wants(uid.as_str()) {
-                self.breaks(format!("I6: the journal remembers pod {uid}"));
-            }
-        }
+    /// I6: no sandbox of a pod that is not wanted, hence no container and no address of one.
+    fn runtime(&self) -> Vec<String> {
+        let sandboxes = self.seen.runtime.sandboxes.values();
+        let uids = sandboxes.map(|sandbox| sandbox.config.metadata.clone().unwrap_or_default().uid);
+        self.unwanted("a sandbox of", uids.collect())
     }
 
-    fn logs_have_instances(&mut self, dir: &Path, uid: &str, runtime: &Snapshot) {
-        for name in names_in(dir) {
-            for log in names_in(&dir.join(&name)) {
-                let of = |container: &&Container| {
-                    let metadata = container.metadata();
-                    metadata.name == name && log == format!("{}.log", metadata.attempt)
-                };
-                if !runtime.containers_of(uid).iter().any(of) {
-                    self.breaks(format!("I6: log {name}/{log} of an instance that is gone, pod {uid}"));
-                }
+    /// I6: no directory of one.
+    fn directories(&self) -> Vec<String> {
+        self.unwanted("the directory of", names_in(&self.places.root().join("pods")))
+    }
+
+    /// I6: no log of a pod or an instance that is gone, and no link to one.
+    fn logs(&self) -> Vec<String> {
+        let dirs = names_in(&self.places.logs());
+        let uids: Vec<_> = dirs.iter().filter_map(|dir| dir.rsplit('_').next()).map(str::to_owned).collect();
+        let mut broken = self.unwanted("the log directory of", uids.clone());
+        for (dir, uid) in dirs.iter().zip(&uids) {
+            broken.extend(self.logs_of_the_gone(&self.places.logs().join(dir), uid));
+        }
+        for link in names_in(&self.places.links()) {
+            if !self.seen.runtime.containers.keys().any(|id| link.contains(id.as_str())) {
+                broken.push(format!("I6: link to the log of a container that is gone: {link}"));
             }
         }
+        broken
+    }
+
+    fn logs_of_the_gone(&self, dir: &Path, uid: &str) -> Vec<String> {
+        let containers = self.seen.runtime.containers_of(uid);
+        let log = |container: &&Container| {
+            let metadata = container.metadata();
+            format!("{}/{}.log", metadata.name, metadata.attempt)
+        };
+        let kept: BTreeSet<_> = containers.iter().map(log).collect();
+        let names = names_in(dir).into_iter().filter(|name| name != "way-out");
+        let logs = names.flat_map(|name| names_in(&dir.join(&name)).into_iter().map(move |log| format!("{name}/{log}")));
+        let gone = logs.filter(|log| !kept.contains(log));
+        gone.map(|log| format!("I6: log {log} of an instance that is gone, pod {uid}")).collect()
+    }
+
+    /// I6: no memory of one.
+    fn journal(&self) -> Vec<String> {
+        // A copy: the agent writes, and opening repairs.
+        let copy = MemoryDisk::default();
+        for name in names_in(&self.places.journal()) {
+            let path = self.places.journal().join(name);
+            let _replaced_meanwhile = std::fs::read(&path).map(|bytes| copy.put(&path, &bytes));
+        }
+        let opened = Journal::open(Arc::new(copy), self.places.journal());
+        self.unwanted("the journal's memory of", opened.histories.keys().map(ToString::to_string).collect())
+    }
+
+    fn unwanted(&self, what: &str, uids: Vec<String>) -> Vec<String> {
+        let unwanted = uids.into_iter().filter(|uid| !self.wanted.contains(uid));
+        unwanted.map(|uid| format!("I6: {what} pod {uid}, which is not wanted")).collect()
     }
 }
 

@@ -23,7 +23,7 @@ use super::history::{History, Seen, names_in};
 /// An image that the fake has.
 pub const IMAGE: &str = "pinnace.local/busybox:1.35";
 /// How long anything may take. The scaled limit of B30 is 0.3 s; a machine that builds something beside gets more.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// One run.
 pub struct Rig {
@@ -108,16 +108,26 @@ impl Rig {
         Some(seen)
     }
 
-    /// Everything that broke, checked once more at rest. The agent is killed.
+    /// Everything that broke, checked once more at rest. The agent is killed: also one that outlived the scenario,
+    /// since a death at rest is to be harmless too.
     pub async fn finish(mut self) -> Vec<String> {
         // What is to be forgotten is written within 100 ms.
         sleep(Duration::from_millis(150)).await;
-        self.keep_alive();
-        let seen = self.look().await.unwrap_or_default();
+        if self.deaths == 0 {
+            self.kill().await;
+        }
+        let (history, places) = (self.history.clone(), self.places.clone());
+        let rests = move |seen: &Seen| history.at_rest(seen, &places).is_empty();
+        let mut broken = match self.until("everything is at rest", rests).await {
+            Ok(_) => Vec::new(),
+            Err(error) => {
+                let left = self.look().await.map(|seen| self.history.at_rest(&seen, &self.places));
+                left.into_iter().flatten().chain([error]).collect()
+            }
+        };
         self.kill().await;
-        self.history.at_rest(&seen, &self.places);
         self.fake.set_tap(|_, _| {});
-        let mut broken = self.history.broken();
+        broken.extend(self.history.broken());
         broken.extend(sentinel_is_harmed(&self.places));
         broken
     }
