@@ -18,7 +18,7 @@ use crate::server::views::{LookupError, Views};
 use crate::source::desired::Desired;
 use crate::view::{ContainerView, EventView, ExplainView, PodView};
 
-/// Why a pod that ran before has no status yet.
+/// Why a pod has no status yet.
 const NOT_LISTED: &str = "the runtime has not been listed since Pinnace started";
 
 /// The board.
@@ -52,10 +52,10 @@ impl Board {
         look(&Subject { uid: &card.uid, face: &face, seen, dirs: &self.dirs })
     }
 
-    /// Whether the pod ran before this process did, and the runtime has not said what became of it.
+    /// Whether the runtime has not said yet what it holds of the pod. It may run: what happened in the last moments
+    /// of the process before is not in the journal.
     fn is_unknown(&self, card: &Card) -> bool {
-        let history = card.face().history;
-        self.observed.borrow().listed == 0 && history.sandbox_attempt.is_some() && history.terminal.is_none()
+        self.observed.borrow().listed == 0 && card.face().history.terminal.is_none()
     }
 
     fn pod(&self, card: &Card) -> PodView {
