@@ -39,6 +39,16 @@ impl Drop for TinyDisk {
     }
 }
 
+/// Pods beside `new`: what they add to the journal is more than what is left of a page that was begun.
+const MORE: usize = 6;
+
+fn write_many(machine: &Machine) {
+    machine.write("new.json", &sleeper("new"));
+    for number in 0..MORE {
+        machine.write(&format!("more-{number}.json"), &sleeper(&format!("more-{number}")));
+    }
+}
+
 fn tells_of_the_journal(said: &Said) -> bool {
     said.code == Some(0) && said.err.to_lowercase().contains("journal")
 }
@@ -53,7 +63,7 @@ async fn b72_a_full_disk_under_the_journal_stops_no_pod() {
     let old = machine.until_running("old").await;
 
     disk.fill();
-    machine.write("new.json", &sleeper("new"));
+    write_many(&machine);
     let new = machine.until_running("new").await;
     machine.until(&["pods"], "the full disk is shown", tells_of_the_journal).await;
     assert_eq!(machine.until_running("old").await, old);
@@ -64,7 +74,7 @@ async fn b72_a_full_disk_under_the_journal_stops_no_pod() {
 
     disk.free();
     machine.until(&["pods"], "all is well", |said| said.code == Some(0) && said.err.is_empty()).await;
-    let gone = |fake: &pinnace_cri::fake::Fake| fake.snapshot().sandboxes.len() == 1;
+    let gone = |fake: &pinnace_cri::fake::Fake| fake.snapshot().sandboxes.len() == 1 + MORE;
     assert!(machine.fake.wait_until(crate::machine::PATIENCE, gone).await, "{}", machine.log());
     machine.kill().await;
     machine.start();
@@ -81,7 +91,7 @@ async fn b72_a_full_root_directory_is_survived() {
     machine.write("old.json", &sleeper("old"));
     let old = machine.until_running("old").await;
     disk.fill();
-    machine.write("new.json", &sleeper("new"));
+    write_many(&machine);
     machine.until(&["pods"], "the full disk is shown", tells_of_the_journal).await;
     machine.assert_alive();
     assert_eq!(machine.until_running("old").await, old);

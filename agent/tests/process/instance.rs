@@ -175,7 +175,7 @@ async fn faults_of_the_configuration_name_file_and_field() {
         refused(&machine, &["config.yaml", field]).await;
     }
     std::fs::write(machine.path("config.yaml"), "apiVersion: v1\nkind: Pod\n").unwrap();
-    refused(&machine, &["config.yaml", "kind"]).await;
+    refused(&machine, &["config.yaml", "apiVersion", "kubelet.config.k8s.io/v1beta1"]).await;
     std::fs::remove_file(machine.path("config.yaml")).unwrap();
     refused(&machine, &["config.yaml"]).await;
     assert!(!machine.root().exists(), "nothing is made before the configuration is right");
