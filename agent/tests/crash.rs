@@ -3,7 +3,14 @@
 //! `PINNACE_TEST_ALL=1` plays every point instead of a sample, `PINNACE_TEST_SEED` repeats a sample, and
 //! `PINNACE_TEST_POINT=Edit:17` plays one point and prints what the agent logged.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, unreachable_pub, missing_docs, reason = "a test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    unreachable_pub,
+    missing_docs,
+    reason = "a test"
+)]
 
 #[path = "crash/child.rs"]
 mod child;

@@ -1,7 +1,14 @@
 //! The real binary as a process, against the fake runtime on a Unix socket: what people, init systems and scripts
 //! meet.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, unreachable_pub, missing_docs, reason = "a test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    unreachable_pub,
+    missing_docs,
+    reason = "a test"
+)]
 
 #[path = "process/full_disk.rs"]
 mod full_disk;

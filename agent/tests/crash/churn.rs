@@ -26,21 +26,25 @@ pub async fn survive_kills(mut seed: Seed) {
         rig.write(&format!("witness-{witness}"), &sleeper(&format!("witness-{witness}")));
     }
     let all = |seen: &Seen| (0..WITNESSES).all(|witness| is_running(seen, &format!("witness-{witness}"), 1));
-    let before = witnesses(&rig.until("all witnesses run", all).await.unwrap_or_else(|error| panic!("{error}")));
+    let before =
+        witnesses(&rig.until("all witnesses run", all).await.unwrap_or_else(|error| panic!("{error}")));
 
     let mut jobs = Jobs::default();
     for _ in 0..kills {
         jobs.churn(&mut rig, &mut seed);
         let moment = Duration::from_millis(seed.next() % 600);
         let until = Instant::now() + moment;
-        rig.until("the moment has come", |_| Instant::now() >= until).await.unwrap_or_else(|error| panic!("{error}"));
+        rig.until("the moment has come", |_| Instant::now() >= until)
+            .await
+            .unwrap_or_else(|error| panic!("{error}"));
         jobs.collect(&mut rig, false).await;
         rig.kill().await;
         sleep(Duration::from_millis(seed.next() % 20)).await;
     }
     jobs.collect(&mut rig, true).await;
     let seen = rig.until("all witnesses are seen", all).await.unwrap_or_else(|error| panic!("{error}"));
-    let broken = if before == witnesses(&seen) { rig.finish().await } else { vec!["a witness changed".to_owned()] };
+    let broken =
+        if before == witnesses(&seen) { rig.finish().await } else { vec!["a witness changed".to_owned()] };
     println!(
         "b31: {kills} kills, {} jobs, {WITNESSES} witnesses, seed {shown}, {:?}",
         jobs.done,
@@ -80,7 +84,9 @@ impl Jobs {
     async fn collect(&mut self, rig: &mut Rig, wait: bool) {
         while !self.open.is_empty() {
             let names: Vec<String> = self.open.keys().cloned().collect();
-            let seen = rig.until("the agent answers", |seen| !wait || names.iter().any(|name| code_of(seen, name).is_some()));
+            let seen = rig.until("the agent answers", |seen| {
+                !wait || names.iter().any(|name| code_of(seen, name).is_some())
+            });
             let seen = seen.await.unwrap_or_else(|error| panic!("{error}"));
             for name in names {
                 let Some(code) = code_of(&seen, &name) else { continue };
@@ -94,7 +100,8 @@ impl Jobs {
             }
         }
         if wait {
-            let gone = |seen: &Seen| seen.pods.len() == WITNESSES && seen.runtime.sandboxes.len() == WITNESSES;
+            let gone =
+                |seen: &Seen| seen.pods.len() == WITNESSES && seen.runtime.sandboxes.len() == WITNESSES;
             rig.until("all jobs are gone", gone).await.unwrap_or_else(|error| panic!("{error}"));
         }
     }

@@ -14,6 +14,7 @@ use pinnace_cri::fake::{Call, CallRecord, Container, Fake, Moment, Phase, Sandbo
 use pinnace_cri::v1::PodSandboxState;
 
 use super::child::Places;
+use super::points::CHANGING;
 
 /// What the agent said and what the runtime held at one moment.
 #[derive(Debug, Clone, Default)]
@@ -47,9 +48,11 @@ impl History {
     pub fn listen(&self, fake: &Fake) {
         let (history, runtime) = (self.clone(), fake.clone());
         fake.set_tap(move |moment, call| {
-            // Looking at the pods is allowed: only the log of calls is locked here.
-            let snapshot = runtime.snapshot();
-            history.lock().hear(moment, call, &snapshot);
+            if CHANGING.contains(&call.call.as_str()) {
+                // Looking at the pods is allowed: only the log of calls is locked here.
+                let snapshot = runtime.snapshot();
+                history.lock().hear(moment, call, &snapshot);
+            }
         });
     }
 
@@ -62,9 +65,11 @@ impl History {
         };
     }
 
-    /// The agent gave these views.
-    pub fn saw(&self, seen: &Seen) {
-        self.lock().saw(seen);
+    /// The agent gave these views; `runtime` is what the runtime held when they had been given.
+    pub fn saw(&self, seen: &Seen, runtime: &Snapshot) {
+        let mut record = self.lock();
+        record.learn_ends(runtime);
+        record.saw(seen);
     }
 
     /// Everything that was broken so far.
@@ -117,8 +122,12 @@ impl Record {
     fn no_causeless_end(&mut self, call: &CallRecord, runtime: &Snapshot) {
         let subject = &call.subject;
         let hit = |container: &&Container| match call.call {
-            Call::StopContainer | Call::RemoveContainer => Some(&container.id) == subject.container_id.as_ref(),
-            Call::StopPodSandbox | Call::RemovePodSandbox => Some(&container.sandbox_id) == subject.sandbox_id.as_ref(),
+            Call::StopContainer | Call::RemoveContainer => {
+                Some(&container.id) == subject.container_id.as_ref()
+            }
+            Call::StopPodSandbox | Call::RemovePodSandbox => {
+                Some(&container.sandbox_id) == subject.sandbox_id.as_ref()
+            }
             _ => false,
         };
         for container in runtime.running().into_iter().filter(hit) {
@@ -138,7 +147,8 @@ impl Record {
             Call::CreateContainer => subject.container.clone().unwrap_or_default(),
             _ => return,
         };
-        let (uid, attempt) = (subject.pod_uid.clone().unwrap_or_default(), subject.attempt.unwrap_or_default());
+        let (uid, attempt) =
+            (subject.pod_uid.clone().unwrap_or_default(), subject.attempt.unwrap_or_default());
         let made = self.attempts.entry((uid.clone(), name.clone())).or_default();
         let used = made.iter().any(|before| *before >= attempt);
         made.push(attempt);
@@ -162,7 +172,10 @@ impl Record {
             let metadata = sandbox.config.metadata.clone().unwrap_or_default();
             let name = (metadata.namespace, metadata.name);
             if let Some(other) = names.insert(name.clone(), metadata.uid.clone()) {
-                self.breaks(format!("I4: two ready sandboxes of {name:?}: pods {other} and {}", metadata.uid));
+                self.breaks(format!(
+                    "I4: two ready sandboxes of {name:?}: pods {other} and {}",
+                    metadata.uid
+                ));
             }
         }
     }
@@ -272,7 +285,8 @@ impl Rest<'_> {
         };
         let kept: BTreeSet<_> = containers.iter().map(log).collect();
         let names = names_in(dir).into_iter().filter(|name| name != "way-out");
-        let logs = names.flat_map(|name| names_in(&dir.join(&name)).into_iter().map(move |log| format!("{name}/{log}")));
+        let logs = names
+            .flat_map(|name| names_in(&dir.join(&name)).into_iter().map(move |log| format!("{name}/{log}")));
         let gone = logs.filter(|log| !kept.contains(log));
         gone.map(|log| format!("I6: log {log} of an instance that is gone, pod {uid}")).collect()
     }

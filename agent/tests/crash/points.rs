@@ -14,7 +14,7 @@ use pinnace::disk::{Disk, RealDisk};
 use tower::Service;
 
 /// The calls that change something in the runtime.
-const CHANGING: [&str; 8] = [
+pub const CHANGING: [&str; 8] = [
     "RunPodSandbox",
     "StopPodSandbox",
     "RemovePodSandbox",

@@ -58,7 +58,8 @@ impl Rig {
     pub fn write(&mut self, file: &str, manifest: &Value) {
         let path = self.places.manifests().join(format!("{file}.json"));
         let pod = serde_json::from_value(manifest.clone()).unwrap();
-        let pod = static_pod::desired(pod, &path, NODE, Timestamp::UNIX_EPOCH).unwrap_or_else(|f| panic!("{f:?}"));
+        let pod =
+            static_pod::desired(pod, &path, NODE, Timestamp::UNIX_EPOCH).unwrap_or_else(|f| panic!("{f:?}"));
         let temporary = self.places.0.join("manifest.tmp");
         std::fs::write(&temporary, manifest.to_string()).unwrap();
         self.history.want(file, Some(pod.uid.to_string()));
@@ -104,7 +105,7 @@ impl Rig {
         let pods = client.json("/v1/pods").await.ok()?;
         let containers = client.json("/v1/containers").await.ok()?;
         let seen = Seen { pods, containers, runtime };
-        self.history.saw(&seen);
+        self.history.saw(&seen, &self.fake.snapshot());
         Some(seen)
     }
 
@@ -193,7 +194,8 @@ pub fn plant_links(places: &Places) {
     let logs = places.logs();
     let dirs = names_in(&pods).into_iter().map(|name| pods.join(name));
     for dir in dirs.chain(names_in(&logs).into_iter().map(|name| logs.join(name))) {
-        let _there_already: Result<(), _> = std::os::unix::fs::symlink(places.0.join("outside"), dir.join("way-out"));
+        let _there_already: Result<(), _> =
+            std::os::unix::fs::symlink(places.0.join("outside"), dir.join("way-out"));
     }
 }
 
@@ -205,9 +207,7 @@ fn sentinel_is_harmed(places: &Places) -> Option<String> {
 
 /// A manifest of a pod whose containers run these commands.
 pub fn pod(name: &str, policy: &str, commands: &[(&str, &[&str])]) -> Value {
-    let container = |(name, command): &(&str, &[&str])| {
-        json!({ "name": name, "image": IMAGE, "imagePullPolicy": "IfNotPresent", "command": command })
-    };
+    let container = |(name, command): &(&str, &[&str])| json!({ "name": name, "image": IMAGE, "imagePullPolicy": "IfNotPresent", "command": command });
     json!({
         "apiVersion": "v1",
         "kind": "Pod",

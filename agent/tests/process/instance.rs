@@ -29,7 +29,10 @@ async fn b20_a_second_instance_ends_at_once_and_names_the_first() {
     let second = machine.ask(&arguments).await;
     assert!(began.elapsed() < Duration::from_secs(10));
     assert_eq!(second.code, Some(6), "{second:?}");
-    assert!(second.err.contains(&format!("process {pid}")) && second.err.contains("--root-dir"), "{second:?}");
+    assert!(
+        second.err.contains(&format!("process {pid}")) && second.err.contains("--root-dir"),
+        "{second:?}"
+    );
     machine.assert_alive();
     assert_eq!(machine.ask(&["pods"]).await.code, Some(0), "the socket of the first is left alone");
 }
@@ -47,7 +50,9 @@ async fn b41_sigterm_ends_within_5_s_and_touches_no_container() {
         streams.push(follower.stdout(std::process::Stdio::null()).kill_on_drop(true).spawn().unwrap());
     }
     machine.fake.fault(FaultRule::on(Call::PullImage, FaultKind::Hang));
-    machine.fake.fault(FaultRule::on(Call::RunPodSandbox, FaultKind::Hang).of(Select::any().pod("slow-node1")));
+    machine
+        .fake
+        .fault(FaultRule::on(Call::RunPodSandbox, FaultKind::Hang).of(Select::any().pod("slow-node1")));
     machine.write("slow.json", &sleeper("slow"));
     let mut pulling = pod("pulling", "Always", &["sleep", "infinity"]);
     pulling["spec"]["containers"][0]["image"] = "example.test/slow:1".into();
@@ -77,7 +82,8 @@ async fn b31_twenty_kills_during_churn_change_no_container_id() {
     }
     let ids = |machine: &Machine| -> BTreeSet<String> {
         let snapshot = machine.fake.snapshot();
-        let witness = snapshot.running().into_iter().filter(|container| container.log_path.contains("witness-"));
+        let witness =
+            snapshot.running().into_iter().filter(|container| container.log_path.contains("witness-"));
         witness.map(|container| container.id.clone()).collect()
     };
     let before = ids(&machine);
@@ -104,7 +110,11 @@ async fn a34_nothing_of_the_agents_is_open_to_others() {
     machine.write("web.json", &pod("web", "Always", &["sh", "-c", "echo hello; sleep infinity"]).to_string());
     machine.until_running("web").await;
     let journal = machine.root().join("pinnace").join("journal");
-    machine.until(&["pods"], "the journal is written", |_| journal.read_dir().is_ok_and(|mut dir| dir.next().is_some())).await;
+    machine
+        .until(&["pods"], "the journal is written", |_| {
+            journal.read_dir().is_ok_and(|mut dir| dir.next().is_some())
+        })
+        .await;
     let mut seen = 0;
     walk(&machine.root(), &mut seen);
     walk(&machine.path("logs"), &mut seen);
@@ -147,7 +157,9 @@ async fn systemd_is_told_of_start_life_and_end() {
     let mut hear = |wanted: &str, times: usize| {
         while told.matches(wanted).count() < times {
             let mut buffer = [0; 4096];
-            let length = socket.recv(&mut buffer).unwrap_or_else(|error| panic!("{wanted} does not come: {error}; {told}"));
+            let length = socket
+                .recv(&mut buffer)
+                .unwrap_or_else(|error| panic!("{wanted} does not come: {error}; {told}"));
             told += &String::from_utf8_lossy(&buffer[..length]);
             told += "\n";
         }

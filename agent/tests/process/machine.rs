@@ -163,7 +163,8 @@ impl Machine {
 
     /// Waits until the runtime holds nothing.
     pub async fn until_empty(&self) {
-        let empty = |fake: &Fake| fake.snapshot().sandboxes.is_empty() && fake.snapshot().containers.is_empty();
+        let empty =
+            |fake: &Fake| fake.snapshot().sandboxes.is_empty() && fake.snapshot().containers.is_empty();
         assert!(self.fake.wait_until(PATIENCE, empty).await, "{:?}\n{}", self.fake.snapshot(), self.log());
     }
 

@@ -20,7 +20,10 @@ async fn b59_a_runtime_may_come_late_and_go_and_come_back() {
     assert!(said.out.contains("web-node1") && !said.out.contains("Running"), "{said:?}");
     let check = machine.ask(&check_arguments(&machine)).await;
     assert_eq!(check.code, Some(7), "{check:?}");
-    assert!(check.out.contains("cri.sock") && check.out.contains("--container-runtime-endpoint"), "{check:?}");
+    assert!(
+        check.out.contains("cri.sock") && check.out.contains("--container-runtime-endpoint"),
+        "{check:?}"
+    );
 
     machine.serve().await;
     let id = machine.until_running("web").await;
