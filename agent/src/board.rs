@@ -19,7 +19,7 @@ use crate::source::desired::Desired;
 use crate::view::{ContainerView, EventView, ExplainView, PodView};
 
 /// Why a pod has no status yet.
-const NOT_LISTED: &str = "the runtime has not been listed since Pinnace started";
+const NOT_TOLD: &str = "the runtime has not told of it since Pinnace started";
 
 /// The board.
 #[derive(Debug, Clone)]
@@ -55,7 +55,7 @@ impl Board {
     /// Whether the runtime has not said yet what it holds of the pod. It may run: what happened in the last moments
     /// of the process before is not in the journal.
     fn is_unknown(&self, card: &Card) -> bool {
-        self.observed.borrow().listed == 0 && card.face().history.terminal.is_none()
+        self.observed.borrow().freshness(&card.uid) == 0 && card.face().history.terminal.is_none()
     }
 
     fn pod(&self, card: &Card) -> PodView {
@@ -64,13 +64,13 @@ impl Board {
             return view;
         }
         let unknown = "Unknown".to_owned();
-        PodView { status: unknown.clone(), phase: unknown, reason: NOT_LISTED.to_owned(), ..view }
+        PodView { status: unknown.clone(), phase: unknown, reason: NOT_TOLD.to_owned(), ..view }
     }
 
     fn containers_of(&self, card: &Card) -> Vec<ContainerView> {
         let mut views = self.with(card, status::containers);
         for view in views.iter_mut().filter(|view| view.state == "Waiting" && self.is_unknown(card)) {
-            (view.reason, view.message) = ("Unknown".to_owned(), NOT_LISTED.to_owned());
+            (view.reason, view.message) = ("Unknown".to_owned(), NOT_TOLD.to_owned());
         }
         views
     }
