@@ -18,6 +18,8 @@ mod child;
 mod churn;
 #[path = "crash/history.rs"]
 mod history;
+#[path = "crash/history_tests.rs"]
+mod history_tests;
 #[path = "crash/plan.rs"]
 mod plan;
 #[path = "crash/points.rs"]

@@ -2,12 +2,14 @@
 //!
 //! Whoever waits here also starts the agent again when it has died, as systemd would.
 
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use nix::libc::SIGABRT;
 use pinnace::cli::client::Client;
 use pinnace::clock::Clock;
 use pinnace::source::static_pod;
@@ -34,6 +36,8 @@ pub struct Rig {
     pub deaths: u32,
     agent: Option<Child>,
     fatal: Option<u64>,
+    /// Ends of an agent that were not planned.
+    accidents: Vec<String>,
     _dir: Arc<TempDir>,
 }
 
@@ -51,7 +55,16 @@ impl Rig {
         let history = History::default();
         history.listen(&fake);
         fake.serve_unix(places.runtime()).await.unwrap();
-        Self { fake, history, places, deaths: 0, agent: None, fatal, _dir: Arc::new(dir) }
+        Self {
+            fake,
+            history,
+            places,
+            deaths: 0,
+            agent: None,
+            fatal,
+            accidents: Vec::new(),
+            _dir: Arc::new(dir),
+        }
     }
 
     /// Puts a manifest there, whole at once.
@@ -129,6 +142,7 @@ impl Rig {
         self.kill().await;
         self.fake.set_tap(|_, _| {});
         broken.extend(self.history.broken());
+        broken.append(&mut self.accidents);
         broken.extend(sentinel_is_harmed(&self.places));
         broken
     }
@@ -161,14 +175,24 @@ impl Rig {
 
     fn keep_alive(&mut self) {
         if let Some(agent) = &mut self.agent {
-            match agent.try_wait().unwrap() {
-                None => return,
-                Some(_) => self.deaths += 1,
+            let Some(status) = agent.try_wait().unwrap() else { return };
+            self.deaths += 1;
+            if status.signal() != Some(SIGABRT) {
+                self.accidents.push(format!("the agent ended by itself: {status}"));
             }
         }
-        let fatal = if self.deaths == 0 { self.fatal } else { None };
+        let fatal = match self.deaths {
+            0 => self.fatal,
+            1 => self.fatal.and_then(second_death),
+            _ => None,
+        };
         self.agent = Some(start(&self.places, fatal));
     }
+}
+
+/// Every third agent that is started after a death dies too, while it takes over.
+fn second_death(first: u64) -> Option<u64> {
+    first.is_multiple_of(3).then(|| 1 + first * 7 % 24)
 }
 
 fn start(places: &Places, fatal: Option<u64>) -> Child {
