@@ -26,10 +26,12 @@ pub enum Scenario {
     PruneAfterRestarts,
     CompletedThenRemoved,
     ImageComesLate,
+    DeletedWhileDead,
+    EndsWhileDead,
 }
 
 impl Scenario {
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::Start,
         Self::TwoContainers,
         Self::CrashLoop,
@@ -43,6 +45,8 @@ impl Scenario {
         Self::PruneAfterRestarts,
         Self::CompletedThenRemoved,
         Self::ImageComesLate,
+        Self::DeletedWhileDead,
+        Self::EndsWhileDead,
     ];
 
     /// Plays it to its end; an error says what did not come about.
@@ -61,6 +65,8 @@ impl Scenario {
             Self::PruneAfterRestarts => prune(rig).await,
             Self::CompletedThenRemoved => completed_then_removed(rig).await,
             Self::ImageComesLate => image_comes_late(rig).await,
+            Self::DeletedWhileDead => deleted_while_dead(rig).await,
+            Self::EndsWhileDead => ends_while_dead(rig).await,
         }
     }
 }
@@ -183,6 +189,27 @@ async fn image_comes_late(rig: &mut Rig) -> Result<(), String> {
     .await?;
     rig.fake.seed_image("example.test/late:1", 1024);
     running(rig, "web", 1).await
+}
+
+async fn deleted_while_dead(rig: &mut Rig) -> Result<(), String> {
+    rig.write("web", &sleeper("web"));
+    running(rig, "web", 1).await?;
+    plant_links(&rig.places);
+    rig.kill().await;
+    rig.remove("web");
+    empty(rig).await
+}
+
+/// An exit that nobody watched is found with its code.
+async fn ends_while_dead(rig: &mut Rig) -> Result<(), String> {
+    rig.write("job", &pod("job", "Never", &[("main", &["sleep", "infinity"])]));
+    running(rig, "job", 1).await?;
+    rig.kill().await;
+    for container in rig.fake.snapshot().running() {
+        rig.fake.exit_now(&container.id, 3);
+    }
+    ended(rig, "job", "Failed", 3).await?;
+    assert_restarts(rig, "job", 0).await
 }
 
 fn main_of(pod: &str) -> Select {

@@ -38,6 +38,25 @@ async fn b20_a_second_instance_ends_at_once_and_names_the_first() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn b20_a_taken_socket_or_port_is_named_with_the_flag_that_helps() {
+    let machine = Machine::running().await;
+    machine.until(&["pods"], "the agent answers", |said| said.code == Some(0)).await;
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = format!("--healthz-port={}", taken.local_addr().unwrap().port());
+    let socket = format!("--admin-socket={}", machine.root().join("pinnace.sock").display());
+    for (flag, code, words) in [(socket, 6, "already running"), (port, 1, "--healthz-port")] {
+        let mut flags: Vec<String> = machine.flags();
+        flags.retain(|flag| !flag.starts_with("--root-dir"));
+        flags.extend([format!("--root-dir={}", machine.path("other").display()), flag]);
+        let arguments: Vec<&str> = std::iter::once("run").chain(flags.iter().map(String::as_str)).collect();
+        let said = machine.ask(&arguments).await;
+        assert_eq!(said.code, Some(code), "{said:?}");
+        assert!(said.err.contains(words), "{said:?}");
+    }
+    assert_eq!(machine.ask(&["pods"]).await.code, Some(0), "the first goes on");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn b41_sigterm_ends_within_5_s_and_touches_no_container() {
     let mut machine = Machine::running().await;
     machine.write("web.json", &sleeper("web"));
