@@ -312,16 +312,18 @@ impl Actor {
         attempt: u32,
     ) -> Result<Done, Failure> {
         self.journal_first(job).await?;
-        self.client.remove_container(id).await.map_err(|error| self.teardown_failed(&error))?;
-        let Some(names) = job.names.as_ref().filter(|_| is_component(name)) else { return Ok(Done::Changed) };
-        let log = self.dirs.log_file(names, name, attempt);
-        let link = self.dirs.log_link(names, name, id.as_str());
-        self.on_disk("", move |disk| {
-            disk.remove_file(&log)?;
-            link.map_or(Ok(()), |link| disk.remove_file(&link))
-        })
-        .await?;
-        Ok(Done::Changed)
+        // Files first: once the container is gone nothing leads to them any more.
+        if let Some(names) = job.names.as_ref().filter(|_| is_component(name)) {
+            let log = self.dirs.log_file(names, name, attempt);
+            let link = self.dirs.log_link(names, name, id.as_str());
+            self.on_disk("", move |disk| {
+                link.map_or(Ok(()), |link| disk.remove_file(&link))?;
+                disk.remove_file(&log)
+            })
+            .await?;
+        }
+        let removed = self.client.remove_container(id).await;
+        removed.map(|()| Done::Changed).map_err(|error| self.teardown_failed(&error))
     }
 
     /// An exit that is not on disk is not removed from the runtime: it would be the only copy.

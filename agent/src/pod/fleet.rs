@@ -43,6 +43,8 @@ pub struct Fleet {
     members: BTreeMap<PodUid, Member>,
     ends: FuturesUnordered<BoxFuture<'static, (PodUid, End)>>,
     admitted: u64,
+    /// The runtime may hold a pod whose name is not known yet.
+    unseen: bool,
 }
 
 #[derive(Debug)]
@@ -80,14 +82,13 @@ impl Fleet {
         let observed = tools.observed.clone();
         let members = BTreeMap::new();
         let ends = FuturesUnordered::new();
-        Self { tools, desired, observed, events, remembered, cards, members, ends, admitted: 0 }
+        Self { tools, desired, observed, events, remembered, cards, members, ends, admitted: 0, unseen: true }
     }
 
     /// Runs until `stop`.
     pub async fn run(mut self, stop: CancellationToken) {
         loop {
             self.pass(&stop);
-            let first_list = self.observed.borrow().listed == 0;
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
@@ -97,7 +98,7 @@ impl Fleet {
                     Some(event) => self.wake(&event),
                     None => return,
                 },
-                _ = self.observed.changed(), if first_list => {}
+                _ = self.observed.changed(), if self.unseen => {}
             }
         }
     }
@@ -119,7 +120,8 @@ impl Fleet {
                 Move::Update(pod) => self.update(&pod),
             }
         }
-        if snapshot.listed > 0 {
+        self.unseen = snapshot.listed == 0 || roster::is_anyone_unseen(&self.known(), &snapshot);
+        if !self.unseen {
             self.line_up();
         }
     }

@@ -97,6 +97,12 @@ pub fn is_alone(uid: &PodUid, members: &BTreeMap<PodUid, Known>) -> bool {
     !members.iter().any(|(other, known)| other != uid && known.leaving && known.full_name == own.full_name)
 }
 
+/// Whether the runtime lists a pod that is no member and was not inspected yet: it may have anybody's name.
+#[must_use]
+pub fn is_anyone_unseen(members: &BTreeMap<PodUid, Known>, snapshot: &Snapshot) -> bool {
+    snapshot.lagging.keys().any(|uid| !members.contains_key(uid) && !snapshot.pods.contains_key(uid))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
