@@ -39,7 +39,7 @@ use crate::supervise::Supervisor;
 const CREATES: usize = 4;
 /// Teardowns that count at a time; their throughput is reached at four and they must never wait for creates.
 const TEARDOWNS: usize = 8;
-/// Creates under way, hung ones included (DESIGN 12).
+/// Creates under way, hung ones included.
 const CREATES_IN_FLIGHT: usize = 32;
 /// Teardowns under way. Larger than for creates, since a stop rightly takes its whole grace: a node full of pods
 /// that ignore TERM must not wait in groups.

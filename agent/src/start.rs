@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::{self, Parts};
 use crate::board::Board;
+use crate::check::cgroup;
 use crate::clock::Clock;
 use crate::config::effective::Config;
 use crate::disk::{Disk, RealDisk};
@@ -35,6 +36,7 @@ use crate::source::desired::Desired;
 use crate::source::files::{self, Files};
 use crate::supervise::{SuperviseError, Supervisor};
 use crate::systemd::{Notifier, Watchdog};
+use crate::view::CheckLevel;
 
 /// Where log collectors look, as the kubelet has it (`pkg/kubelet/kubelet.go`).
 const CONTAINER_LOGS: &str = "/var/log/containers";
@@ -73,19 +75,28 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     let notifier = Notifier::from_environment();
     let clock = Clock::of_this_machine().map_err(|source| machine("the boot id", source))?;
     let (supervisor, supervision) = Supervisor::new(CancellationToken::new());
-    supervisor.spawn_core("signals", until_signal(supervisor.stop_token()).map_err(|source| machine("signals", source))?);
+    supervisor.spawn_core(
+        "signals",
+        until_signal(supervisor.stop_token()).map_err(|source| machine("signals", source))?,
+    );
 
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
     let opened = open_journal(Arc::clone(&disk), &config.root_dir).await?;
     let desired = spawn_source(&config, &clock, &opened, &supervisor);
     let board = app::start(parts(&config, disk, clock)?, opened, desired, &supervisor);
     serve(&config, board, &supervisor, &notifier).await?;
+    tell_limits();
     tracing::info!(node = config.node_name, root = %config.root_dir.display(), "started");
     notifier.ready();
     let ended = supervision.wait().await;
     notifier.stopping();
     drop(lock);
-    Ok(ended?)
+    match ended {
+        // Calls to the runtime that outlast the drain, such as a stop within its grace. The runtime ends them, and
+        // the next start sees what came of it; the log has their names.
+        Err(SuperviseError::Unfinished(_)) => Ok(()),
+        ended => Ok(ended?),
+    }
 }
 
 fn machine(what: &'static str, source: std::io::Error) -> StartError {
@@ -128,7 +139,8 @@ fn spawn_source(
 fn parts(config: &Config, disk: Arc<dyn Disk>, clock: Clock) -> Result<Parts, StartError> {
     let deadlines = Deadlines { request: config.runtime_request_timeout, ..Deadlines::default() };
     let endpoint = address(&config.runtime_endpoint);
-    let image_endpoint = (config.image_endpoint != config.runtime_endpoint).then(|| address(&config.image_endpoint));
+    let image_endpoint =
+        (config.image_endpoint != config.runtime_endpoint).then(|| address(&config.image_endpoint));
     let client = Client::connect_lazy(&endpoint, image_endpoint.as_deref(), deadlines)?;
     let period = i64::try_from(config.cpu_cfs_quota_period.as_micros()).unwrap_or(100_000);
     let node = Node {
@@ -204,6 +216,16 @@ async fn serve(
         supervisor.spawn_core("watchdog", watchdog.run(stop));
     }
     Ok(())
+}
+
+/// Says in the log what this machine's cgroups cannot do; `pinnace check` says it too, with all else.
+fn tell_limits() {
+    // A machine that does not show its mounts says so in `pinnace check`.
+    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let finding = cgroup::version(&mounts);
+    if finding.level != CheckLevel::Ok {
+        tracing::warn!(found = finding.found, fix = finding.fix, "cgroups are not what they could be");
+    }
 }
 
 /// Cancels `stop` on SIGTERM or SIGINT.

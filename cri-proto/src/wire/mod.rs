@@ -170,7 +170,12 @@ fn name(kind: &'static str, text: String) -> Result<String, InvalidRecord> {
     Ok(text)
 }
 
+/// 0 for a time that is not yet, which containerd sends for a sandbox whose making was cut short: it is there and
+/// has to be removed all the same.
 fn time(field: &'static str, id: &str, nanos: i64) -> Result<i64, InvalidRecord> {
+    if nanos == GO_ZERO_TIME {
+        return Ok(0);
+    }
     if nanos < 0 { Err(InvalidRecord::Time { field, id: id.to_owned(), nanos }) } else { Ok(nanos) }
 }
 

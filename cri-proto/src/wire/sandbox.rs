@@ -116,6 +116,14 @@ mod tests {
     }
 
     #[test]
+    fn a_sandbox_whose_making_was_cut_short_is_one() {
+        let mut half = wire();
+        (half.state, half.created_at) = (1, super::super::GO_ZERO_TIME);
+        let half = Sandbox::try_from(half).unwrap();
+        assert_eq!((half.state, half.created_at), (SandboxState::NotReady, 0));
+    }
+
+    #[test]
     fn a70_malformed_sandboxes_are_refused_by_kind() {
         let metadata = |change: fn(&mut v1::PodSandboxMetadata)| {
             move |wire: &mut v1::PodSandbox| change(wire.metadata.as_mut().unwrap())

@@ -1,0 +1,101 @@
+//! A containerd that one case has for itself, to kill it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::runtime::Runtime;
+
+/// The instance; wiped when dropped.
+pub(crate) struct Own {
+    name: String,
+    script: PathBuf,
+    /// How it is reached.
+    pub(crate) runtime: Runtime,
+    info: BTreeMap<String, String>,
+}
+
+impl Own {
+    /// A fresh instance for a case.
+    pub(crate) fn start(version: &str, case: &str) -> Self {
+        let script = std::env::var("PINNACE_TEST_CONTAINERD").expect("PINNACE_TEST_CONTAINERD; run `make test`");
+        let prefix = std::env::var("PINNACE_TEST_INSTANCE_PREFIX").expect("PINNACE_TEST_INSTANCE_PREFIX");
+        let name = format!("{prefix}{case}-{}", version.replace('.', "-"));
+        let script = PathBuf::from(script);
+        // A run that was killed may have left it.
+        run(&script, &["wipe", &name]);
+        let info = info(&run(&script, &["start", &name, version]));
+        let runtime = Runtime::at(version, &info["socket"]).expect("crictl");
+        Self { name, script, runtime, info }
+    }
+
+    /// SIGKILL to the daemon.
+    pub(crate) fn kill(&self) {
+        let info = info(&run(&self.script, &["info", &self.name]));
+        let pid = Pid::from_raw(info["pid"].parse().expect("a running daemon"));
+        kill(pid, Signal::SIGKILL).expect("the daemon is killed");
+        // Until its socket answers nobody.
+        while Path::new("/proc").join(pid.to_string()).join("exe").exists() {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+    }
+
+    /// Starts the daemon on what it had.
+    pub(crate) fn start_again(&self) {
+        run(&self.script, &["start", &self.name]);
+    }
+
+    /// What the network holds: namespaces, addresses, ends of veths at the bridge, and bundles of containers.
+    pub(crate) fn ledger(&self) -> Ledger {
+        let addresses = names(&self.runtime.run_dir().join("ipam").join(&self.info["bridge"]));
+        let is_address = |name: &String| name.parse::<std::net::IpAddr>().is_ok();
+        let bridge = Path::new("/sys/class/net").join(&self.info["bridge"]).join("brif");
+        let bundles = self.runtime.run_dir().join("containerd/io.containerd.runtime.v2.task/k8s.io");
+        Ledger {
+            namespaces: names(Path::new(&self.info["netns"])),
+            addresses: addresses.into_iter().filter(is_address).collect(),
+            links: names(&bridge),
+            bundles: names(&bundles),
+        }
+    }
+}
+
+/// What is to be as before.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Ledger {
+    pub(crate) namespaces: Vec<String>,
+    pub(crate) addresses: Vec<String>,
+    pub(crate) links: Vec<String>,
+    pub(crate) bundles: Vec<String>,
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        let _ = Command::new(&self.script).args(["wipe", &self.name]).output();
+    }
+}
+
+fn names(dir: &Path) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
+    let mut names: Vec<_> =
+        entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
+/// The script's own words on failure.
+fn run(script: &Path, args: &[&str]) -> String {
+    let output = Command::new(script).args(args).output().expect("the containerd script runs");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{} {args:?}: {errors}", script.display());
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn info(lines: &str) -> BTreeMap<String, String> {
+    let pairs = lines.lines().filter_map(|line| line.split_once('='));
+    pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+}
