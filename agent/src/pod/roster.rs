@@ -1,6 +1,6 @@
 //! Which pods get a worker, and which are told to go. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use pinnace_cri::id::PodUid;
@@ -88,6 +88,27 @@ pub fn moves(
 fn cause(full_name: &str, desired: &Desired) -> TerminationCause {
     let replaced = desired.pods.values().any(|pod| pod.full_name() == full_name);
     if replaced { TerminationCause::Replaced } else { TerminationCause::Removed }
+}
+
+/// Pods of which nothing but a directory is left: neither a source, nor the journal, nor the runtime knows them.
+/// None before every source has synced and the runtime was listed.
+#[must_use]
+pub fn leftovers(
+    members: &BTreeMap<PodUid, Known>,
+    desired: &Desired,
+    remembered: &Histories,
+    snapshot: &Snapshot,
+    on_disk: &BTreeSet<PodUid>,
+) -> Vec<Move> {
+    if !desired.synced || snapshot.listed == 0 {
+        return Vec::new();
+    }
+    let known = |uid: &PodUid| {
+        let listed = snapshot.pods.contains_key(uid) || snapshot.lagging.contains_key(uid);
+        listed || members.contains_key(uid) || remembered.contains_key(uid) || desired.pods.contains_key(uid)
+    };
+    let left = on_disk.iter().filter(|uid| !known(uid));
+    left.map(|uid| Move::TakeUp { uid: uid.clone(), cause: TerminationCause::Orphaned }).collect()
 }
 
 /// Whether no member of the same name that is to go is left.
