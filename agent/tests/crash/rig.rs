@@ -102,10 +102,28 @@ impl Rig {
         }
     }
 
+    /// The same, but a death ends the wait too.
+    pub async fn until_dead_or(&mut self, what: &str, done: impl Fn(&Seen) -> bool) -> Result<(), String> {
+        if self.agent.is_none() {
+            self.agent = Some(start(&self.places, self.fatal));
+        }
+        let deadline = Instant::now() + PATIENCE;
+        while self.agent.as_mut().is_some_and(|agent| agent.try_wait().unwrap().is_none()) {
+            if self.look().await.is_some_and(|seen| done(&seen)) {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                return Err(format!("not within {PATIENCE:?}: {what}\n{}", self.describe().await));
+            }
+            sleep(Duration::from_millis(5)).await;
+        }
+        Ok(())
+    }
+
     /// Kills the agent, wherever it is; [`Rig::until`] starts the next.
     pub async fn kill(&mut self) {
         if let Some(mut agent) = self.agent.take() {
-            agent.kill().await.unwrap();
+            let _or_dead_already = agent.kill().await;
             self.deaths += 1;
         }
     }

@@ -28,10 +28,11 @@ pub enum Scenario {
     ImageComesLate,
     DeletedWhileDead,
     EndsWhileDead,
+    DeletedUnseen,
 }
 
 impl Scenario {
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Start,
         Self::TwoContainers,
         Self::CrashLoop,
@@ -47,6 +48,7 @@ impl Scenario {
         Self::ImageComesLate,
         Self::DeletedWhileDead,
         Self::EndsWhileDead,
+        Self::DeletedUnseen,
     ];
 
     /// Plays it to its end; an error says what did not come about.
@@ -67,6 +69,7 @@ impl Scenario {
             Self::ImageComesLate => image_comes_late(rig).await,
             Self::DeletedWhileDead => deleted_while_dead(rig).await,
             Self::EndsWhileDead => ends_while_dead(rig).await,
+            Self::DeletedUnseen => deleted_unseen(rig).await,
         }
     }
 }
@@ -195,6 +198,15 @@ async fn deleted_while_dead(rig: &mut Rig) -> Result<(), String> {
     rig.write("web", &sleeper("web"));
     running(rig, "web", 1).await?;
     plant_links(&rig.places);
+    rig.kill().await;
+    rig.remove("web");
+    empty(rig).await
+}
+
+/// The agent dies in the making of a pod, and the manifest goes before the next one looks.
+async fn deleted_unseen(rig: &mut Rig) -> Result<(), String> {
+    rig.write("web", &sleeper("web"));
+    rig.until_dead_or("it runs", |seen| is_running(seen, "web", 1)).await?;
     rig.kill().await;
     rig.remove("web");
     empty(rig).await
