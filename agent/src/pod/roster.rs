@@ -176,6 +176,32 @@ mod tests {
     }
 
     #[test]
+    fn what_only_a_directory_tells_of_goes_once_everybody_was_asked() {
+        let on_disk = BTreeSet::from(["a", "b", "c", "d", "e", "f"].map(uid));
+        let members = BTreeMap::from([member("a", "x", false)]);
+        let remembered = Histories::from([(uid("b"), Default::default())]);
+        let mut snapshot = Snapshot { listed: 1, ..Snapshot::default() };
+        snapshot.lagging.insert(uid("d"), 0);
+        let wanted = desired(true, &[pod("c", "y")]);
+        let left = leftovers(&members, &wanted, &remembered, &snapshot, &on_disk);
+        let gone = |id| Move::TakeUp { uid: uid(id), cause: TerminationCause::Orphaned };
+        assert_eq!(left, [gone("e"), gone("f")]);
+        for (wanted, snapshot) in [(&wanted, &Snapshot::default()), (&desired(false, &[]), &snapshot)] {
+            assert_eq!(leftovers(&members, wanted, &remembered, snapshot, &on_disk), []);
+        }
+    }
+
+    #[test]
+    fn a_pod_that_was_listed_and_not_inspected_may_have_anybodys_name() {
+        let members = BTreeMap::from([member("a", "x", false)]);
+        let mut snapshot = Snapshot { listed: 1, ..Snapshot::default() };
+        snapshot.lagging.insert(uid("a"), 0);
+        assert!(!is_anyone_unseen(&members, &snapshot), "a member's name is known");
+        snapshot.lagging.insert(uid("b"), 0);
+        assert!(is_anyone_unseen(&members, &snapshot));
+    }
+
+    #[test]
     fn members_are_not_moved_twice() {
         let pod = pod("a", "x");
         let members = BTreeMap::from([member("a", "x", false), member("b", "y", true)]);
