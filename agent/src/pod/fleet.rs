@@ -85,7 +85,19 @@ impl Fleet {
         let observed = tools.observed.clone();
         let members = BTreeMap::new();
         let ends = FuturesUnordered::new();
-        Self { tools, desired, observed, events, remembered, on_disk, cards, members, ends, admitted: 0, unseen: true }
+        Self {
+            tools,
+            desired,
+            observed,
+            events,
+            remembered,
+            on_disk,
+            cards,
+            members,
+            ends,
+            admitted: 0,
+            unseen: true,
+        }
     }
 
     /// Runs until `stop`.
@@ -116,13 +128,7 @@ impl Fleet {
         let desired = self.desired.borrow_and_update().clone();
         let snapshot = self.observed.borrow_and_update().clone();
         let mut moves = roster::moves(&self.known(), &desired, &self.remembered, &snapshot);
-        moves.extend(roster::leftovers(
-            &self.known(),
-            &desired,
-            &self.remembered,
-            &snapshot,
-            &self.on_disk,
-        ));
+        moves.extend(roster::leftovers(&self.known(), &desired, &self.remembered, &snapshot, &self.on_disk));
         for next in moves {
             match next {
                 Move::Admit(pod) => self.admit(&pod, stop),
