@@ -12,7 +12,7 @@ use pinnace_cri::client::{Client, Deadlines};
 use pinnace_cri::fake::{PodShape, container_config, sandbox_config};
 use pinnace_cri::v1::{ContainerConfig, PodSandboxConfig};
 
-use crate::machine::pid_with_argument;
+use crate::machine::{cpu_of, pid_with_argument};
 use crate::node::{Node, Place};
 use crate::report::{Report, Samples, ms};
 use crate::wish::{IMAGE, command, pod};
@@ -139,12 +139,15 @@ fn mark(name: &str) -> String {
 
 async fn burst(report: &mut Report, place: &Place, node: &Node) -> Result<()> {
     let names: Vec<String> = (0..BURST).map(|at| format!("burst{at}")).collect();
-    let began = Instant::now();
+    let (began, cpu) = (Instant::now(), cpu_of(node.pid())?);
     for name in &names {
         place.wish(name, &pod(name, &command(&mark(name))))?;
     }
     let rate = |ended: Instant, began| BURST as f64 / ended.saturating_duration_since(began).as_secs_f64();
-    report.plain(&format!("{BURST} manifests at once -> all Running"), rate(node.until_running(BURST).await?, began), "pods/s");
+    let running = node.until_running(BURST).await?;
+    report.plain(&format!("{BURST} manifests at once -> all Running"), rate(running, began), "pods/s");
+    let cpu = cpu_of(node.pid())?.saturating_sub(cpu);
+    report.at_most("agent CPU per pod of it, our looks included", ms(cpu) / BURST as f64, "ms", 3.0);
     exits(report, node, &names).await?;
     let began = Instant::now();
     for name in &names {

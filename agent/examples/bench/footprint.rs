@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use pinnace_cri::call::Call;
 use pinnace_cri::fake::{Fake, Options};
 
-use crate::machine::{cpu_of, memory_of, wakeups_of};
+use crate::machine::{cpu_of, memory_of, wakeups_between, wakeups_of};
 use crate::node::{Node, Place};
 use crate::report::{Report, Samples, ms};
 use crate::wish::sleeper;
@@ -115,7 +115,7 @@ async fn window(report: &mut Report, node: &Node, fake: &Fake, pods: usize, cpu:
     let (cpu_before, wakeups_before) = (cpu_of(node.pid())?, wakeups_of(node.pid())?);
     tokio::time::sleep(WINDOW).await;
     let used = cpu_of(node.pid())?.saturating_sub(cpu_before);
-    let wakeups = wakeups_of(node.pid())?.saturating_sub(wakeups_before);
+    let wakeups = wakeups_between(&wakeups_before, &wakeups_of(node.pid())?);
     let per_minute = 60.0 / WINDOW.as_secs_f64();
     report.at_most(&format!("{pods} pods: CPU per minute"), ms(used) * per_minute, "ms", cpu);
     report.plain(&format!("{pods} pods: wake-ups per second"), wakeups as f64 / WINDOW.as_secs_f64(), "");

@@ -1,5 +1,7 @@
 //! What the machine is and does, and what a process used of it. Reads /proc.
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -45,14 +47,21 @@ pub(crate) fn cpu_of(pid: u32) -> Result<Duration> {
     Ok(clock_gettime(clock)?.into())
 }
 
-/// How often the threads of a process that still live went to sleep and were woken.
-pub(crate) fn wakeups_of(pid: u32) -> Result<u64> {
-    let mut total = 0;
+/// How often each living thread of a process went to sleep and was woken.
+pub(crate) fn wakeups_of(pid: u32) -> Result<BTreeMap<OsString, u64>> {
+    let mut threads = BTreeMap::new();
     for task in std::fs::read_dir(format!("/proc/{pid}/task"))? {
-        let status = std::fs::read_to_string(task?.path().join("status")).unwrap_or_default();
-        total += kilobytes(&status, "voluntary_ctxt_switches:").unwrap_or(0);
+        let task = task?;
+        let status = std::fs::read_to_string(task.path().join("status")).unwrap_or_default();
+        threads.insert(task.file_name(), number_after(&status, "voluntary_ctxt_switches:").unwrap_or(0));
     }
-    Ok(total)
+    Ok(threads)
+}
+
+/// Wake-ups between two looks, but for those of threads that ended meanwhile.
+pub(crate) fn wakeups_between(before: &BTreeMap<OsString, u64>, after: &BTreeMap<OsString, u64>) -> u64 {
+    let since = |(thread, count): (&OsString, &u64)| count.saturating_sub(before.get(thread).copied().unwrap_or(0));
+    after.iter().map(since).sum()
 }
 
 /// Memory of a process in KiB.
@@ -66,11 +75,11 @@ pub(crate) struct Memory {
 /// Memory of a process.
 pub(crate) fn memory_of(pid: u32) -> Result<Memory> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).context("failed to read smaps_rollup")?;
-    let field = |key: &str| kilobytes(&text, key).with_context(|| format!("no {key} in smaps_rollup"));
+    let field = |key: &str| number_after(&text, key).with_context(|| format!("no {key} in smaps_rollup"));
     Ok(Memory { rss: field("Rss:")?, pss: field("Pss:")?, anonymous: field("Pss_Anon:")? })
 }
 
-fn kilobytes(text: &str, key: &str) -> Option<u64> {
+fn number_after(text: &str, key: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(key))?;
     line.split_whitespace().next()?.parse().ok()
 }

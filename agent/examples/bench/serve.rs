@@ -13,14 +13,13 @@ use pinnace_cri::fake::{
 };
 use pinnace_cri::labels;
 
-use crate::wish::IMAGE;
-
-/// What containerd sends for a pod of the kubelet's, in bytes; reached by padding these annotations.
-const CONTAINER_PADDING: usize = 106;
-const SANDBOX_PADDING: usize = 61;
+/// Short names and this padding of an annotation give records of the size that containerd sends for a pod of the
+/// kubelet's: 746 and 431 bytes.
+const SANDBOX_PADDING: usize = 35;
+const IMAGE: &str = "busybox:1.35";
 
 /// The namespace of the one pod of a hundred.
-const SOME: &str = "changing";
+const SOME: &str = "ns-a";
 
 /// Serves on `socket` until standard input ends.
 pub(crate) fn run(socket: &Path, pods: usize) -> Result<()> {
@@ -38,15 +37,16 @@ pub(crate) fn run(socket: &Path, pods: usize) -> Result<()> {
 
 /// One pod with a container that was made and not started: the fake needs no task for it.
 fn seed(fake: &Fake, at: usize) {
-    let namespace = if at % 100 == 0 { SOME } else { "standing" };
-    let name = format!("web-5d9c7b6f4-{at:05}");
-    let uid = format!("4b6e3a1c-7b1f-4e55-a0f4-{at:012x}");
+    let namespace = if at % 100 == 0 { SOME } else { "ns-b" };
+    let name = format!("web-{at:05}");
+    let uid = format!("4b6e3a1c7b1f4e55a0f4{at:012x}");
     let shape = PodShape { namespace: namespace.to_owned(), ..PodShape::static_pod(&name, &uid) };
     let mut sandbox = sandbox_config(&shape);
     sandbox.annotations.insert(labels::CONFIG_SEEN.to_owned(), "2".repeat(SANDBOX_PADDING));
     let sandbox = fake.seed_sandbox(sandbox, Duration::from_secs(600));
     let mut container = container_config(&shape, "web", IMAGE, 0);
-    container.annotations.insert(labels::POD_TERMINATION_GRACE_PERIOD.to_owned(), "3".repeat(CONTAINER_PADDING));
+    // Also this field was empty in containerd's.
+    container.image.iter_mut().for_each(|image| image.user_specified_image.clear());
     fake.seed_container(&sandbox, container, SeedPhase::Created, Duration::from_secs(600));
 }
 
