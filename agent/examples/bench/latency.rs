@@ -55,11 +55,10 @@ async fn wishes(report: &mut Report, place: &Place, node: &Node, fake: &Fake) ->
         let began = place.unwish(&name)?;
         gone.add(node.until_pods("the end of the pod", <[_]>::is_empty).await?.saturating_duration_since(began));
     }
-    report.plain(&format!("manifest renamed -> RunPodSandbox, p50 of {WISHES}"), ms(called.p50()), "ms");
+    report.percentiles("manifest renamed -> RunPodSandbox", &called);
     report.at_most("manifest renamed -> RunPodSandbox, p99", ms(called.at(0.99)), "ms", 10.0);
-    report.plain("manifest renamed -> shown Running, p50", ms(shown.p50()), "ms");
-    report.plain("manifest removed -> pod gone, p50", ms(gone.p50()), "ms");
-    report.plain("manifest removed -> pod gone, p99", ms(gone.at(0.99)), "ms");
+    report.percentiles("manifest renamed -> shown Running", &shown);
+    report.percentiles("manifest removed -> pod gone", &gone);
     Ok(())
 }
 
@@ -85,7 +84,7 @@ async fn exits(
         fake.kill(&container.with_context(|| format!("no container of {name}"))?);
         times.add(node.until_exited(name).await?.saturating_duration_since(began));
     }
-    report.plain(&format!("exit -> shown {kind}, p50 of {EXITS}"), ms(times.p50()), "ms");
+    report.percentiles(&format!("exit -> shown {kind}"), &times);
     report.at_most(&format!("exit -> shown {kind}, p99"), ms(times.at(0.99)), "ms", goal);
     for name in &names {
         place.unwish(name)?;

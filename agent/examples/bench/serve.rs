@@ -37,7 +37,7 @@ pub(crate) fn run(socket: &Path, pods: usize) -> Result<()> {
 
 /// One pod with a container that was made and not started: the fake needs no task for it.
 fn seed(fake: &Fake, at: usize) {
-    let namespace = if at % 100 == 0 { SOME } else { "ns-b" };
+    let namespace = if at.is_multiple_of(100) { SOME } else { "ns-b" };
     let name = format!("web-{at:05}");
     let uid = format!("4b6e3a1c7b1f4e55a0f4{at:012x}");
     let shape = PodShape { namespace: namespace.to_owned(), ..PodShape::static_pod(&name, &uid) };
