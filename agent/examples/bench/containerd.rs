@@ -39,7 +39,8 @@ pub(crate) async fn measure(report: &mut Report, binary: &Path) -> Result<()> {
         let (node, _) = place.start()?;
         node.until_pods("an agent that answers", |_| true).await?;
         one_by_one(report, &client, &place, &node).await.with_context(|| format!("containerd {version}"))?;
-        burst(report, &place, &node).await.with_context(|| format!("containerd {version}"))?;
+        let streams = client.events().await.is_ok();
+        burst(report, &place, &node, streams).await.with_context(|| format!("containerd {version}"))?;
         node.stop()?;
     }
     Ok(())
@@ -137,7 +138,7 @@ fn mark(name: &str) -> String {
     format!("pinnace-bench-{}-{name}", std::process::id())
 }
 
-async fn burst(report: &mut Report, place: &Place, node: &Node) -> Result<()> {
+async fn burst(report: &mut Report, place: &Place, node: &Node, streams: bool) -> Result<()> {
     let names: Vec<String> = (0..BURST).map(|at| format!("burst{at}")).collect();
     let (began, cpu) = (Instant::now(), cpu_of(node.pid())?);
     for name in &names {
@@ -148,7 +149,7 @@ async fn burst(report: &mut Report, place: &Place, node: &Node) -> Result<()> {
     report.plain(&format!("{BURST} manifests at once -> all Running"), rate(running, began), "pods/s");
     let cpu = cpu_of(node.pid())?.saturating_sub(cpu);
     report.at_most("agent CPU per pod of it, our looks included", ms(cpu) / BURST as f64, "ms", 3.0);
-    exits(report, node, &names).await?;
+    exits(report, node, &names, streams).await?;
     let began = Instant::now();
     for name in &names {
         place.unwish(name)?;
@@ -159,7 +160,7 @@ async fn burst(report: &mut Report, place: &Place, node: &Node) -> Result<()> {
 }
 
 /// S-c, up to the agent's own view.
-async fn exits(report: &mut Report, node: &Node, names: &[String]) -> Result<()> {
+async fn exits(report: &mut Report, node: &Node, names: &[String], streams: bool) -> Result<()> {
     let mut times = Samples::default();
     for (at, name) in names.iter().enumerate() {
         tokio::time::sleep(STEP * u32::try_from(at % 8)?).await;
@@ -168,7 +169,9 @@ async fn exits(report: &mut Report, node: &Node, names: &[String]) -> Result<()>
         kill(Pid::from_raw(pid), Signal::SIGKILL)?;
         times.add(node.until_exited(name).await?.saturating_duration_since(began));
     }
-    report.at_most(&format!("SIGKILL -> exit shown, p50 of {}", times.len()), ms(times.p50()), "ms", 60.0);
-    report.at_most("SIGKILL -> exit shown, p99", ms(times.at(0.99)), "ms", 100.0);
+    report.percentiles("SIGKILL -> exit shown", &times);
+    // Without the stream the next list finds it: a second later at most, as with the kubelet.
+    let (what, goal) = if streams { ("with the event stream", 100.0) } else { ("without an event stream", 1100.0) };
+    report.at_most(&format!("SIGKILL -> exit shown {what}, p99"), ms(times.at(0.99)), "ms", goal);
     Ok(())
 }

@@ -11,11 +11,14 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use pinnace::cli::client::Client;
 use pinnace::view::{ContainerView, PodView};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tempfile::TempDir;
 
 /// Between two looks at what the agent shows: an upper bound of what a figure is too high by.
 const LOOK: Duration = Duration::from_millis(2);
+/// The same while many pods start: each look costs the agent more, and the figures are larger.
+const SELDOM: Duration = Duration::from_millis(20);
 /// Longest wait for anything.
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -91,7 +94,7 @@ impl Node {
 
     /// Waits until the agent shows what `done` asks for.
     pub(crate) async fn until_pods(&self, what: &str, done: impl Fn(&[PodView]) -> bool) -> Result<Instant> {
-        self.until(what, "/v1/pods", |pods: Vec<PodView>| done(&pods)).await
+        self.until(what, LOOK, "/v1/pods", |pods: Vec<PodView>| done(&pods)).await
     }
 
     /// The same of containers.
@@ -100,13 +103,15 @@ impl Node {
         what: &str,
         done: impl Fn(&[ContainerView]) -> bool,
     ) -> Result<Instant> {
-        self.until(what, "/v1/containers", |containers: Vec<ContainerView>| done(&containers)).await
+        self.until(what, LOOK, "/v1/containers", |containers: Vec<ContainerView>| done(&containers)).await
     }
 
     /// Waits until this many pods run and none is otherwise.
     pub(crate) async fn until_running(&self, number: usize) -> Result<Instant> {
         let runs = |pod: &PodView| pod.phase == "Running" && pod.ready == pod.containers;
-        self.until_pods(&format!("{number} running pods"), |pods| pods.len() == number && pods.iter().all(runs)).await
+        let (what, every) = (format!("{number} running pods"), if number > 1 { SELDOM } else { LOOK });
+        let all = |pods: Vec<PodView>| pods.len() == number && pods.iter().all(runs);
+        self.until(&what, every, "/v1/pods", all).await
     }
 
     pub(crate) async fn until_exited(&self, pod: &str) -> Result<Instant> {
@@ -115,10 +120,13 @@ impl Node {
         self.until_containers(&format!("the exit of {pod}"), |all| all.iter().any(exited)).await
     }
 
-    async fn until<T>(&self, what: &str, path: &str, done: impl Fn(T) -> bool) -> Result<Instant>
-    where
-        T: serde::de::DeserializeOwned,
-    {
+    async fn until<T: DeserializeOwned>(
+        &self,
+        what: &str,
+        every: Duration,
+        path: &str,
+        done: impl Fn(T) -> bool,
+    ) -> Result<Instant> {
         let limit = Instant::now() + LIMIT;
         loop {
             if let Ok(answer) = self.client.json::<T>(path).await
@@ -129,7 +137,7 @@ impl Node {
             if Instant::now() > limit {
                 bail!("{what} did not come within {} s{}", LIMIT.as_secs(), self.last_words());
             }
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(every).await;
         }
     }
 
