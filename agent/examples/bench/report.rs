@@ -21,18 +21,18 @@ impl Report {
         let pressure = pressure.map_or("unknown".to_owned(), |pressure| format!("{pressure:.0} %"));
         let warning = if busy { "; BUSY: absolute figures are too high, read the ratios" } else { "" };
         println!("\n{name}  (waiting for CPU: {pressure}{warning})");
-        println!("  {:<54} {:>16} {:<8} {:>8}", "figure", "reached", "unit", "goal");
+        println!("  {:<60} {:>16} {:<8} {:>8}", "figure", "reached", "unit", "goal");
     }
 
     /// A figure without a goal.
     pub(crate) fn plain(&mut self, what: &str, value: f64, unit: &str) {
-        println!("  {what:<54} {:>16} {unit:<8} {:>8}", number(value), "-");
+        println!("  {what:<60} {:>16} {unit:<8} {:>8}", number(value), "-");
     }
 
     /// The median and the 99th percentile of times, in ms.
     pub(crate) fn percentiles(&mut self, what: &str, times: &Samples) {
         let both = format!("{} / {}", number(ms(times.p50())), number(ms(times.at(0.99))));
-        println!("  {:<54} {both:>16} {:<8} {:>8}", format!("{what}, p50 / p99 of {}", times.len()), "ms", "-");
+        println!("  {:<60} {both:>16} {:<8} {:>8}", format!("{what}, p50 / p99 of {}", times.len()), "ms", "-");
     }
 
     /// A figure that should be at most `goal`.
@@ -43,7 +43,7 @@ impl Report {
             self.missed.push(format!("{what}: {} {unit}, goal {}", number(value), number(goal)));
         }
         let mark = if reached { "" } else { "  OVER" };
-        println!("  {what:<54} {:>16} {unit:<8} {:>8}{mark}", number(value), format!("<={}", number(goal)));
+        println!("  {what:<60} {:>16} {unit:<8} {:>8}{mark}", number(value), format!("<={}", number(goal)));
     }
 
     /// Something that explains the lines around it.
