@@ -108,8 +108,13 @@ impl Node {
 
     /// Waits until this many pods run and none is otherwise.
     pub(crate) async fn until_running(&self, number: usize) -> Result<Instant> {
+        self.until_running_by(number, if number > 1 { SELDOM } else { LOOK }).await
+    }
+
+    /// The same, with a look so often.
+    pub(crate) async fn until_running_by(&self, number: usize, every: Duration) -> Result<Instant> {
         let runs = |pod: &PodView| pod.phase == "Running" && pod.ready == pod.containers;
-        let (what, every) = (format!("{number} running pods"), if number > 1 { SELDOM } else { LOOK });
+        let what = format!("{number} running pods");
         let all = |pods: Vec<PodView>| pods.len() == number && pods.iter().all(runs);
         self.until(&what, every, "/v1/pods", all).await
     }

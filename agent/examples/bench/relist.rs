@@ -28,9 +28,19 @@ pub(crate) async fn measure(report: &mut Report) -> Result<()> {
         let mut server = Server::start(&endpoint, pods)?;
         let client = Client::connect_lazy(&endpoint, None, Deadlines::default())?;
         let case = Case { client, pods, passes };
-        case.all(report, &mut server).await.with_context(|| format!("{pods} pods"))?;
+        let single = tokio::task::spawn_blocking(move || single_threaded(&endpoint, pods, passes)).await??;
+        case.all(report, &mut server, single).await.with_context(|| format!("{pods} pods"))?;
     }
     Ok(())
+}
+
+/// The floor without what it costs to wake one thread from another.
+fn single_threaded(endpoint: &str, pods: usize, passes: usize) -> Result<Cost> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let client = Client::connect_lazy(endpoint, None, Deadlines::default())?;
+        Case { client, pods, passes }.floor().await
+    })
 }
 
 struct Case {
@@ -40,7 +50,7 @@ struct Case {
 }
 
 impl Case {
-    async fn all(&self, report: &mut Report, server: &mut Server) -> Result<()> {
+    async fn all(&self, report: &mut Report, server: &mut Server, single: Cost) -> Result<()> {
         let (sandboxes, containers) = self.client.fetch_lists().await?;
         let each = |pieces: &[Bytes]| pieces.iter().map(Bytes::len).sum::<usize>() / self.pods;
         let pods = self.pods;
@@ -50,12 +60,9 @@ impl Case {
             each(&sandboxes),
             self.passes
         ));
-        let floor = self.rounds(async || {
-            black_box(self.client.fetch_lists().await?);
-            Ok(())
-        });
-        let floor = floor.await?;
+        let floor = self.floor().await?;
         self.show(report, "transport floor, bytes unread", &floor);
+        report.plain(&format!("{pods}: the same on a single thread"), single.cpu, "us");
         let unchanged = self.unchanged().await?;
         report.at_most(&format!("{pods}: unchanged pass, CPU per container"), unchanged.cpu, "us", 1.0);
         self.show_wall(report, "unchanged pass", &unchanged);
@@ -82,6 +89,14 @@ impl Case {
 
     fn show_wall(&self, report: &mut Report, what: &str, cost: &Cost) {
         report.percentiles(&format!("{}: {what}, wall", self.pods), &cost.wall);
+    }
+
+    async fn floor(&self) -> Result<Cost> {
+        self.rounds(async || {
+            black_box(self.client.fetch_lists().await?);
+            Ok(())
+        })
+        .await
     }
 
     async fn rounds(&self, pass: impl AsyncFn() -> Result<()>) -> Result<Cost> {
