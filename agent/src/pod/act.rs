@@ -128,8 +128,9 @@ impl Actor {
             step if step.is_teardown() => self.teardowns.clone(),
             _ => self.creates.clone(),
         };
-        // Boxed here: a generated client call is some 30 KiB of state, and each layer around it would copy it.
-        slots.run(place, Box::pin(self.in_slot(&job))).await
+        // A generated client call is some 30 KiB of state. Boxed, or each layer around it would copy it; and not
+        // before the slot is there, or a node full of pods that wait would hold one each.
+        slots.run(place, async { Box::pin(self.in_slot(&job)).await }).await
     }
 
     async fn in_slot(&self, job: &Job) -> Result<Done, Failure> {

@@ -76,13 +76,19 @@ pub fn moves(
     for (uid, pod) in &desired.pods {
         match members.get(uid) {
             None => moves.push(Move::Admit(Arc::clone(pod))),
-            Some(known) if !known.leaving && known.pod.as_ref() != Some(pod) => {
+            Some(known) if !known.leaving && !is_same(known.pod.as_ref(), pod) => {
                 moves.push(Move::Update(Arc::clone(pod)));
             }
             Some(_) => {}
         }
     }
     moves
+}
+
+/// Nearly always it is the very same value; comparing two whole specs at every pass of the fleet would be its
+/// largest cost.
+fn is_same(known: Option<&Arc<DesiredPod>>, pod: &Arc<DesiredPod>) -> bool {
+    known.is_some_and(|known| Arc::ptr_eq(known, pod) || known == pod)
 }
 
 fn cause(full_name: &str, desired: &Desired) -> TerminationCause {
@@ -115,7 +121,8 @@ pub fn leftovers(
 #[must_use]
 pub fn is_alone(uid: &PodUid, members: &BTreeMap<PodUid, Known>) -> bool {
     let Some(own) = members.get(uid) else { return false };
-    !members.iter().any(|(other, known)| other != uid && known.leaving && known.full_name == own.full_name)
+    // The flag first: it is asked for every pair of members.
+    !members.iter().any(|(other, known)| known.leaving && other != uid && known.full_name == own.full_name)
 }
 
 /// Whether the runtime lists a pod that is no member and was not inspected yet: it may have anybody's name.
