@@ -68,9 +68,11 @@ fn line(container: &ContainerView) -> (String, String, String, u64) {
 fn compare_logs(node: &Node, attempt: u64, args: &[&str]) {
     let listed = node.runtime.containers(&node.name);
     let instance = listed.iter().find(|container| {
-        container["metadata"]["name"] == "main" && container["metadata"]["attempt"].as_u64().unwrap_or(0) == attempt
+        container["metadata"]["name"] == "main"
+            && container["metadata"]["attempt"].as_u64().unwrap_or(0) == attempt
     });
-    let id = instance.unwrap_or_else(|| panic!("attempt {attempt} is listed\n{}", node.describe()))["id"].as_str();
+    let id =
+        instance.unwrap_or_else(|| panic!("attempt {attempt} is listed\n{}", node.describe()))["id"].as_str();
     let ours = || node.logs(&[&["agree", "-c", "main"], args].concat());
     node.until("the log has its last line", SOON, |_| ours().contains("last words"));
     let output = node.runtime.crictl(&["logs", id.unwrap()]);

@@ -18,7 +18,11 @@ pub(crate) fn exit_codes_and_restart_policies(runtime: &Runtime) {
     ] {
         node.until(phase, SOON, |node| node.pod(name).is_some_and(|pod| pod.phase == phase));
         let ended = node.until_main(name, "terminated", |main| main.state == "Terminated");
-        assert_eq!((ended.exit_code, ended.reason.as_str(), ended.restarts), (Some(code), reason, 0), "{name}");
+        assert_eq!(
+            (ended.exit_code, ended.reason.as_str(), ended.restarts),
+            (Some(code), reason, 0),
+            "{name}"
+        );
         // Of a process that ends at once containerd 2.2 stamps the end before the start.
         assert!(ended.started.is_some() && ended.finished.is_some(), "{name}: {ended:?}");
     }
@@ -44,7 +48,9 @@ pub(crate) fn last_words_become_the_message(runtime: &Runtime) {
     node.put(&log);
     node.put(&pod("plain", "Never", "printf words >/dev/termination-log; exit 0"));
     node.put(&pod("silent", "Never", "echo not a message; exit 1"));
-    for (name, message) in [("file", "the reason"), ("log", "out of cheese\n"), ("plain", "words"), ("silent", "")] {
+    for (name, message) in
+        [("file", "the reason"), ("log", "out of cheese\n"), ("plain", "words"), ("silent", "")]
+    {
         let ended = node.until_main(name, "terminated", |main| main.state == "Terminated");
         assert_eq!(ended.message, message, "{name}");
     }

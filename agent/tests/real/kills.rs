@@ -6,7 +6,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::manifest::{container, pod, waiter, WAIT};
+use crate::manifest::{WAIT, container, pod, waiter};
 use crate::node::{Node, SOON};
 use crate::own::{Ledger, Own};
 use crate::runtime::Runtime;
@@ -53,7 +53,7 @@ pub(crate) fn kill_9_of_the_agent_during_churn_changes_no_container(runtime: &Ru
 
 /// Each round one pod comes, one goes and one that crashes is among them.
 fn churn(node: &Node, round: u64) {
-    let script = if round % 3 == 0 { "sleep 0.3; exit 1" } else { WAIT };
+    let script = if round.is_multiple_of(3) { "sleep 0.3; exit 1" } else { WAIT };
     node.put(&pod(&format!("churn{round}"), "Always", script));
     if round >= 2 {
         node.remove(&format!("churn{}", round - 2));
@@ -91,7 +91,10 @@ pub(crate) fn b01_kill_9_of_containerd_is_harmless_and_leaks_nothing(runtime: &R
     }
     let before = ids(&node, "pod");
     let ledger = own.ledger();
-    assert_eq!((before.len(), ledger.namespaces.len(), ledger.addresses.len(), ledger.links.len()), (5, 5, 5, 5));
+    assert_eq!(
+        (before.len(), ledger.namespaces.len(), ledger.addresses.len(), ledger.links.len()),
+        (5, 5, 5, 5)
+    );
 
     own.kill();
     std::thread::sleep(Duration::from_secs(2));
@@ -99,7 +102,24 @@ pub(crate) fn b01_kill_9_of_containerd_is_harmless_and_leaks_nothing(runtime: &R
     until_recovered(&node, &names, 0);
     assert_eq!(ids(&node, "pod"), before, "{}", node.describe());
 
-    // A container that ends while the daemon is dead, and only that one, is started again.
+    end_while_down(&own, &node);
+    until_recovered(&node, &names, 1);
+    let after = ids(&node, "pod");
+    let kept = before.iter().filter(|(id, state)| after.get(*id) == Some(state)).count();
+    assert_eq!(kept, 4, "{before:?}\n{after:?}");
+
+    for name in &names {
+        node.remove(name);
+    }
+    for name in &names {
+        node.until_gone(name);
+    }
+    own.until("by five pods", |now| *now == Ledger::default());
+    assert_eq!(own.runtime.sandboxes(&node.name).len(), 0);
+}
+
+/// A container that ends while the daemon is dead, and only that one, is started again.
+fn end_while_down(own: &Own, node: &Node) {
     let victim = node.container("pod0", "main").and_then(|main| main.id).unwrap();
     let pid = own.runtime.pid(&victim);
     own.kill();
@@ -113,19 +133,6 @@ pub(crate) fn b01_kill_9_of_containerd_is_harmless_and_leaks_nothing(runtime: &R
     let runtimes = own.runtime.container(&victim)["status"]["exitCode"].as_i64();
     assert_eq!(code.map(i64::from), runtimes);
     assert!(code.is_some_and(|code| code != 0));
-    until_recovered(&node, &names, 1);
-    let after = ids(&node, "pod");
-    let kept = before.iter().filter(|(id, state)| after.get(*id) == Some(state)).count();
-    assert_eq!(kept, 4, "{before:?}\n{after:?}");
-
-    for name in &names {
-        node.remove(name);
-    }
-    for name in &names {
-        node.until_gone(name);
-    }
-    node.until("everything is as before", SOON, |_| own.ledger() == Ledger::default());
-    assert_eq!(own.runtime.sandboxes(&node.name).len(), 0);
 }
 
 /// The agent sees the runtime again: pods made anew run, all run, and so many were restarted.

@@ -20,7 +20,10 @@ pub(crate) fn an_exit_is_seen_soon(runtime: &Runtime) {
     let mut late: Vec<i64> = (0..PODS).map(|number| latency_ms(&node, &format!("short{number}"))).collect();
     late.sort_unstable();
     let (middle, last) = (late[PODS / 2], late[PODS - 1]);
-    say(&format!("exit seen on containerd {}: median {middle} ms, worst {last} ms of {PODS}", runtime.version));
+    say(&format!(
+        "exit seen on containerd {}: median {middle} ms, worst {last} ms of {PODS}",
+        runtime.version
+    ));
     assert!(last <= BOUND_MS, "{late:?}\n{}", node.describe());
 }
 

@@ -5,7 +5,12 @@
 //! containerd start an instance of their own by the script `PINNACE_TEST_CONTAINERD` and wipe it at the end.
 //! Without these variables, root or `CRICTL` a case prints SKIPPED and why; with `PINNACE_TEST_REQUIRE_REAL=1` it
 //! fails instead. `make test` sets all of them.
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by them, in its helpers too")]
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by them, in its helpers too"
+)]
 #![allow(clippy::indexing_slicing, reason = "answers of crictl are read by their known keys")]
 #![expect(clippy::disallowed_methods, reason = "real processes live in real time; every wait has a deadline")]
 
@@ -69,7 +74,7 @@ on_both! {
     kills::kill_9_of_the_agent_during_churn_changes_no_container,
     kills::b01_kill_9_of_containerd_is_harmless_and_leaks_nothing,
     cut::b56_kill_9_of_the_agent_in_the_making_leaks_nothing,
-    cut::b56_kill_9_of_containerd_in_the_making_leaks_nothing,
+    cut::b56_kill_9_of_containerd_in_the_making_leaves_nothing_listed,
     agree::crictl_agrees_with_the_agent,
     agree::a_pod_has_an_address_that_answers,
     ends::exit_codes_and_restart_policies,

@@ -12,7 +12,10 @@ pub(crate) fn a_broken_edit_changes_nothing(runtime: &Runtime) {
     node.put(&waiter("steady"));
     node.until_running("steady");
     let id = node.container("steady", "main").and_then(|main| main.id).unwrap();
-    for broken in ["{ this is: [no yaml", "apiVersion: v1\nkind: Pod\nmetadata: {name: steady}\nspec: {containers: []}\n"] {
+    for broken in [
+        "{ this is: [no yaml",
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: steady}\nspec: {containers: []}\n",
+    ] {
         node.put_text("steady", broken);
         node.until("the fault is told", SOON, |node| {
             node.problems().iter().any(|problem| problem.contains("steady.yaml"))

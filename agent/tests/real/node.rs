@@ -182,8 +182,15 @@ impl Node {
     }
 
     /// The container `main` of a pod that has come to rest in `state`.
-    pub(crate) fn until_main(&self, pod: &str, what: &str, done: impl Fn(&ContainerView) -> bool) -> ContainerView {
-        self.until(&format!("{pod}: {what}"), SOON, |node| node.container(pod, "main").as_ref().is_some_and(&done));
+    pub(crate) fn until_main(
+        &self,
+        pod: &str,
+        what: &str,
+        done: impl Fn(&ContainerView) -> bool,
+    ) -> ContainerView {
+        self.until(&format!("{pod}: {what}"), SOON, |node| {
+            node.container(pod, "main").as_ref().is_some_and(&done)
+        });
         self.container(pod, "main").expect("it was there")
     }
 

@@ -1,14 +1,16 @@
 //! A containerd that one case has for itself, to kill it.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
+use std::{fmt, fs};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::runtime::Runtime;
+use crate::node::SOON;
+use crate::runtime::{CONTAINERD, INSTANCE_PREFIX, Runtime, variable};
 
 /// The instance; wiped when dropped.
 pub(crate) struct Own {
@@ -22,8 +24,8 @@ pub(crate) struct Own {
 impl Own {
     /// A fresh instance for a case.
     pub(crate) fn start(version: &str, case: &str) -> Self {
-        let script = std::env::var("PINNACE_TEST_CONTAINERD").expect("PINNACE_TEST_CONTAINERD; run `make test`");
-        let prefix = std::env::var("PINNACE_TEST_INSTANCE_PREFIX").expect("PINNACE_TEST_INSTANCE_PREFIX");
+        let script = variable(CONTAINERD).expect("the case is skipped without it");
+        let prefix = variable(INSTANCE_PREFIX).expect("the case is skipped without it");
         let name = format!("{prefix}{case}-{}", version.replace('.', "-"));
         let script = PathBuf::from(script);
         // A run that was killed may have left it.
@@ -40,13 +42,26 @@ impl Own {
         kill(pid, Signal::SIGKILL).expect("the daemon is killed");
         // Until its socket answers nobody.
         while Path::new("/proc").join(pid.to_string()).join("exe").exists() {
-            std::thread::sleep(std::time::Duration::from_millis(5));
+            std::thread::sleep(Duration::from_millis(5));
         }
     }
 
     /// Starts the daemon on what it had.
     pub(crate) fn start_again(&self) {
         run(&self.script, &["start", &self.name]);
+    }
+
+    /// Waits until the ledger is as it should be.
+    pub(crate) fn until(&self, what: &str, done: impl Fn(&Ledger) -> bool) {
+        let start = Instant::now();
+        loop {
+            let now = self.ledger();
+            if done(&now) {
+                return;
+            }
+            assert!(start.elapsed() < SOON, "left on the machine {what}: {now:#?}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 
     /// What the network holds: namespaces, addresses, ends of veths at the bridge, and bundles of containers.
@@ -71,6 +86,27 @@ pub(crate) struct Ledger {
     pub(crate) addresses: Vec<String>,
     pub(crate) links: Vec<String>,
     pub(crate) bundles: Vec<String>,
+}
+
+impl Ledger {
+    fn counts(&self) -> [usize; 4] {
+        [&self.namespaces, &self.addresses, &self.links, &self.bundles].map(Vec::len)
+    }
+
+    /// Of each kind at most `excess` more than before.
+    pub(crate) fn is_within(&self, before: &Self, excess: usize) -> bool {
+        self.counts().iter().zip(before.counts()).all(|(now, then)| *now <= then + excess)
+    }
+}
+
+impl fmt::Display for Ledger {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [namespaces, addresses, links, bundles] = self.counts();
+        write!(
+            out,
+            "{namespaces} network namespaces, {addresses} addresses, {links} links, {bundles} bundles"
+        )
+    }
 }
 
 impl Drop for Own {

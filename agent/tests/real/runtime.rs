@@ -8,6 +8,11 @@ use serde_json::Value;
 /// Label of all that a node makes.
 const OWNER: &str = "pinnace.dev/owner";
 
+/// Variable: the script that starts and wipes instances.
+pub(crate) const CONTAINERD: &str = "PINNACE_TEST_CONTAINERD";
+/// Variable: how names of a test's own instances begin.
+pub(crate) const INSTANCE_PREFIX: &str = "PINNACE_TEST_INSTANCE_PREFIX";
+
 /// A containerd that serves.
 #[derive(Debug, Clone)]
 pub(crate) struct Runtime {
@@ -18,8 +23,8 @@ pub(crate) struct Runtime {
     crictl: PathBuf,
 }
 
-/// A process of its own is quiet about what it cannot find; this is not.
-fn variable(name: &str) -> Result<String, String> {
+/// A variable that `make test` sets.
+pub(crate) fn variable(name: &str) -> Result<String, String> {
     std::env::var(name).map_err(|_| format!("{name} is not set; run `make test`"))
 }
 
@@ -30,6 +35,9 @@ impl Runtime {
             return Err("needs root".to_owned());
         }
         let sockets = variable("PINNACE_TEST_CONTAINERD_SOCKETS")?;
+        // For cases that kill their containerd.
+        variable(CONTAINERD)?;
+        variable(INSTANCE_PREFIX)?;
         let named = sockets.split(',').filter_map(|socket| socket.split_once('='));
         let endpoint = named.into_iter().find(|(name, _)| *name == version).map(|(_, endpoint)| endpoint);
         let endpoint = endpoint.ok_or("PINNACE_TEST_CONTAINERD_SOCKETS does not name it")?;

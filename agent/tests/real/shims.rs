@@ -14,7 +14,8 @@ use crate::traces::shims;
 fn kill_shim(node: &Node, name: &str) {
     let uid = node.pod(name).expect("a pod").uid;
     let listed = node.runtime.sandboxes(&node.name);
-    let sandbox = listed.iter().find(|sandbox| sandbox["metadata"]["uid"] == uid.as_str()).expect("a sandbox");
+    let sandbox =
+        listed.iter().find(|sandbox| sandbox["metadata"]["uid"] == uid.as_str()).expect("a sandbox");
     let id = sandbox["id"].as_str().expect("an id");
     let shim = shims().into_iter().find(|(_, of)| of == id).expect("a shim of the sandbox").0;
     kill(Pid::from_raw(i32::try_from(shim).unwrap()), Signal::SIGKILL).expect("the shim is killed");

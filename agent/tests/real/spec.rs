@@ -30,7 +30,10 @@ pub(crate) fn limits_reach_the_cgroup(runtime: &Runtime) {
     }
     assert_eq!(read("memory.limit_in_bytes").unwrap(), (48 << 20).to_string());
     assert_eq!(read("cpu.shares").unwrap(), "256");
-    assert_eq!((read("cpu.cfs_quota_us").unwrap(), read("cpu.cfs_period_us").unwrap()), ("50000".into(), "100000".into()));
+    assert_eq!(
+        (read("cpu.cfs_quota_us").unwrap(), read("cpu.cfs_period_us").unwrap()),
+        ("50000".into(), "100000".into())
+    );
 }
 
 pub(crate) fn the_security_context_reaches_the_process(runtime: &Runtime) {
@@ -52,9 +55,12 @@ pub(crate) fn the_security_context_reaches_the_process(runtime: &Runtime) {
     node.put(&told);
     node.put(&inherited);
     let phase = |name: &str| node.pod(name).map(|pod| pod.phase).unwrap_or_default();
-    node.until("both have ended", SOON, |_| phase("told") == "Succeeded" && phase("inherited") == "Succeeded");
+    node.until("both have ended", SOON, |_| {
+        phase("told") == "Succeeded" && phase("inherited") == "Succeeded"
+    });
     let log = node.logs(&["told"]);
-    let lines: Vec<_> = log.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    let lines: Vec<_> =
+        log.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
     let wanted = ["1000", "2000", "CapEff: 0000000000000000", "NoNewPrivs: 1", "Seccomp: 2", "read-only"];
     assert_eq!(lines[..wanted.len()], wanted);
     assert_eq!(lines[wanted.len()..], [format!("told-{}", node.name), "good day".to_owned()]);
@@ -98,7 +104,8 @@ pub(crate) fn the_nodes_network_and_host_ports(runtime: &Runtime) {
     let ip = node.until_running("port").ip.expect("an address");
     node.until("the node's own port answers", SOON, |_| get("127.0.0.1", direct).is_some());
     let sandbox = node.runtime.sandboxes(&node.name);
-    let sandbox = sandbox.iter().find(|sandbox| sandbox["metadata"]["name"] == format!("port-{}", node.name)).unwrap();
+    let sandbox =
+        sandbox.iter().find(|sandbox| sandbox["metadata"]["name"] == format!("port-{}", node.name)).unwrap();
     let status = runtime.sandbox(sandbox["id"].as_str().unwrap());
     let asked = &status["info"]["config"]["port_mappings"][0];
     assert_eq!((&asked["container_port"], &asked["host_port"]), (&json!(8080), &json!(mapped)));

@@ -21,7 +21,8 @@ impl Traces {
     pub(crate) fn of(node: &Node, pod: &str) -> Self {
         let view = node.pod(pod).expect("a pod");
         let listed = node.runtime.sandboxes(&node.name);
-        let sandbox = listed.iter().find(|sandbox| sandbox["metadata"]["uid"] == view.uid.as_str()).expect("a sandbox");
+        let sandbox =
+            listed.iter().find(|sandbox| sandbox["metadata"]["uid"] == view.uid.as_str()).expect("a sandbox");
         let sandbox = sandbox["id"].as_str().expect("an id").to_owned();
         let status = node.runtime.sandbox(&sandbox);
         let all = node.containers();
@@ -39,9 +40,12 @@ impl Traces {
         let ids: Vec<_> = std::iter::once(sandbox).chain(containers).collect();
         let bundles = run.join("containerd/io.containerd.runtime.v2.task/k8s.io");
         paths.extend(ids.iter().map(|id| bundles.join(id)));
-        let traces = Self { ids, paths, link };
-        assert_eq!(traces.left(node), traces.paths.iter().map(|path| path.display().to_string()).chain(traces.more(node)).collect::<Vec<_>>(), "each is there while the pod runs");
-        traces
+        let missing: Vec<_> = paths.iter().filter(|path| path.symlink_metadata().is_err()).collect();
+        assert!(
+            missing.is_empty() && links().contains(&link),
+            "a running pod has {missing:?}, interface {link}"
+        );
+        Self { ids, paths, link }
     }
 
     /// Waits until nothing of it is left.
@@ -53,27 +57,26 @@ impl Traces {
     fn left(&self, node: &Node) -> Vec<String> {
         let there = self.paths.iter().filter(|path| path.symlink_metadata().is_ok());
         let mut left: Vec<_> = there.map(|path| path.display().to_string()).collect();
-        left.extend(self.more(node));
-        left
-    }
-
-    fn more(&self, node: &Node) -> Vec<String> {
-        let mut left = Vec::new();
         if links().contains(&self.link) {
             left.push(format!("interface {}", self.link));
         }
         let shims = shims();
-        left.extend(shims.iter().filter(|(_, id)| self.ids.contains(id)).map(|(pid, _)| format!("shim {pid}")));
+        left.extend(
+            shims.iter().filter(|(_, id)| self.ids.contains(id)).map(|(pid, _)| format!("shim {pid}")),
+        );
         let lists = [node.runtime.sandboxes(&node.name), node.runtime.containers(&node.name)].concat();
         let known = lists.iter().filter_map(|item| item["id"].as_str());
-        left.extend(known.filter(|id| self.ids.iter().any(|ours| ours == id)).map(|id| format!("runtime: {id}")));
+        left.extend(
+            known.filter(|id| self.ids.iter().any(|ours| ours == id)).map(|id| format!("runtime: {id}")),
+        );
         left
     }
 }
 
 fn netns(sandbox: &serde_json::Value) -> PathBuf {
     let namespaces = sandbox["info"]["runtimeSpec"]["linux"]["namespaces"].as_array().expect("namespaces");
-    let network = namespaces.iter().find(|namespace| namespace["type"] == "network").expect("a network namespace");
+    let network =
+        namespaces.iter().find(|namespace| namespace["type"] == "network").expect("a network namespace");
     PathBuf::from(network["path"].as_str().expect("a path"))
 }
 
