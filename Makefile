@@ -23,5 +23,5 @@ test: ## every layer, on the fake runtime and two real containerds (root)
 test-all: ## the same at full size: takes much longer
 	@PINNACE_TEST_ALL=1 deploy/dev/test
 
-bench: ## the figures of the performance goals, as a table
-	cargo run --release --locked --package pinnace-cri --example relist_cost
+bench: ## the figures of the performance goals, as a table (root)
+	@deploy/dev/bench

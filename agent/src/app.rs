@@ -7,10 +7,12 @@
 //!                        └──── relist ◀─looks┘◀──hints── event stream
 //! ```
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use pinnace_cri::client::Client;
+use pinnace_cri::id::PodUid;
 use pinnace_cri::labels::Ownership;
 use pinnace_pleg::relist;
 use pinnace_pleg::sequence::Sequence;
@@ -26,7 +28,7 @@ use crate::pod::card::Cards;
 use crate::pod::container::Site;
 use crate::pod::fleet::Fleet;
 use crate::pod::mind::Pace;
-use crate::pod::paths::Dirs;
+use crate::pod::paths::{self, Dirs};
 use crate::pod::slots::{LENT_FOR, Slots};
 use crate::pod::worker::Tools;
 use crate::runtime::seam::Seam;
@@ -39,7 +41,7 @@ use crate::supervise::Supervisor;
 const CREATES: usize = 4;
 /// Teardowns that count at a time; their throughput is reached at four and they must never wait for creates.
 const TEARDOWNS: usize = 8;
-/// Creates under way, hung ones included (DESIGN 12).
+/// Creates under way, hung ones included.
 const CREATES_IN_FLIGHT: usize = 32;
 /// Teardowns under way. Larger than for creates, since a stop rightly takes its whole grace: a node full of pods
 /// that ignore TERM must not wait in groups.
@@ -102,6 +104,7 @@ pub fn start(
         RuntimeWatch::new(parts.client.clone(), parts.endpoint, parts.runtime_period);
     supervisor.spawn_core("runtime watch", runtime.run(stop.clone()));
 
+    let on_disk = pods_on_disk(parts.disk.as_ref(), &parts.dirs);
     let actor = Actor {
         client: parts.client,
         disk: parts.disk,
@@ -124,7 +127,7 @@ pub fn start(
         runtime: runtime_state.clone(),
     };
     let cards = Arc::new(Cards::default());
-    let fleet = Fleet::new(tools, desired.clone(), handles.events, histories, Arc::clone(&cards));
+    let fleet = Fleet::new(tools, desired.clone(), handles.events, histories, on_disk, Arc::clone(&cards));
     supervisor.spawn_core("fleet", fleet.run(stop));
 
     Board {
@@ -138,6 +141,15 @@ pub fn start(
         journal: condition,
         events: parts.events,
     }
+}
+
+/// Pods that have a directory of their own. A death in the making of a pod leaves one that nothing else tells of.
+fn pods_on_disk(disk: &dyn Disk, dirs: &Dirs) -> BTreeSet<PodUid> {
+    let found = disk.list(&dirs.root.join("pods")).unwrap_or_else(|error| {
+        tracing::warn!(%error, "failed to list the pods' directories, what is left of old ones stays");
+        Vec::new()
+    });
+    found.iter().filter_map(|path| paths::owner(path)).collect()
 }
 
 /// The reader of hints ends by itself where the runtime has no event stream; that is no loss.

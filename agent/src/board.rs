@@ -18,6 +18,9 @@ use crate::server::views::{LookupError, Views};
 use crate::source::desired::Desired;
 use crate::view::{ContainerView, EventView, ExplainView, PodView};
 
+/// Why a pod has no status yet.
+const NOT_TOLD: &str = "the runtime has not told of it since Pinnace started";
+
 /// The board.
 #[derive(Debug, Clone)]
 pub struct Board {
@@ -49,6 +52,29 @@ impl Board {
         look(&Subject { uid: &card.uid, face: &face, seen, dirs: &self.dirs })
     }
 
+    /// Whether the runtime has not said yet what it holds of the pod. It may run: what happened in the last moments
+    /// of the process before is not in the journal.
+    fn is_unknown(&self, card: &Card) -> bool {
+        self.observed.borrow().freshness(&card.uid) == 0 && card.face().history.terminal.is_none()
+    }
+
+    fn pod(&self, card: &Card) -> PodView {
+        let view = self.with(card, status::pod);
+        if !self.is_unknown(card) {
+            return view;
+        }
+        let unknown = "Unknown".to_owned();
+        PodView { status: unknown.clone(), phase: unknown, reason: NOT_TOLD.to_owned(), ..view }
+    }
+
+    fn containers_of(&self, card: &Card) -> Vec<ContainerView> {
+        let mut views = self.with(card, status::containers);
+        for view in views.iter_mut().filter(|view| view.state == "Waiting" && self.is_unknown(card)) {
+            (view.reason, view.message) = ("Unknown".to_owned(), NOT_TOLD.to_owned());
+        }
+        views
+    }
+
     fn find(&self, query: &str) -> Result<Arc<Card>, LookupError> {
         let cards: Vec<_> = self.cards.all().into_iter().map(|card| (card.face(), card)).collect();
         let known =
@@ -61,19 +87,19 @@ impl Board {
 
 impl Views for Board {
     fn pods(&self) -> Vec<PodView> {
-        self.cards.all().iter().map(|card| self.with(card, status::pod)).collect()
+        self.cards.all().iter().map(|card| self.pod(card)).collect()
     }
 
     fn containers(&self) -> Vec<ContainerView> {
-        self.cards.all().iter().flat_map(|card| self.with(card, status::containers)).collect()
+        self.cards.all().iter().flat_map(|card| self.containers_of(card)).collect()
     }
 
     fn explain(&self, pod: &str) -> Result<ExplainView, LookupError> {
         let card = self.find(pod)?;
-        let (pod, containers, held) = self.with(&card, |subject| {
+        let (pod, containers) = (self.pod(&card), self.containers_of(&card));
+        let held = self.with(&card, |subject| {
             let held = subject.face.pod.as_ref().map(|pod| pod.held.as_slice()).unwrap_or_default();
-            let held: Vec<_> = held.iter().map(|held| format!("{}: {}", held.field, held.reason)).collect();
-            (status::pod(subject), status::containers(subject), held)
+            held.iter().map(|held| format!("{}: {}", held.field, held.reason)).collect()
         });
         let timeline = card.timeline();
         Ok(ExplainView {

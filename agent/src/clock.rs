@@ -1,4 +1,4 @@
-//! The two clocks of DESIGN 5 in one value. Pure code receives a [`Now`]; this is the only file that reads one.
+//! The two clocks in one value. Pure code receives a [`Now`]; this is the only file that reads one.
 //!
 //! Intervals, backoff and grace use [`BootTime`]: it survives a restart of the agent, never steps, and says
 //! which boot it belongs to. Wall time is for API fields and for what the runtime stamped.

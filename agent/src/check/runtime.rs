@@ -41,7 +41,7 @@ pub fn answers(socket: &Path, answer: &Result<RuntimeAnswer, String>) -> CheckVi
 
 fn fix_for(reason: &str) -> &'static str {
     let reason = reason.to_lowercase();
-    if reason.contains("unimplemented") {
+    if reason.contains("unimplemented") || reason.contains("not implemented") {
         "take \"cri\" out of disabled_plugins in /etc/containerd/config.toml, or use a runtime with CRI v1"
     } else if reason.contains("permission denied") {
         "run as root"
@@ -86,6 +86,7 @@ mod tests {
         for (reason, fix) in [
             ("connection refused", "systemctl start"),
             ("code: Unimplemented, unknown service", "disabled_plugins"),
+            ("Operation is not implemented or not supported: unknown service", "disabled_plugins"),
             ("Permission denied (os error 13)", "run as root"),
         ] {
             let finding = answers(socket, &Err(reason.to_owned()));

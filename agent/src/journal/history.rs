@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Stamp;
 use crate::source::desired::{DesiredPod, uid_text};
 
-/// How soon an entry must be on disk (DESIGN 9).
+/// How soon an entry must be on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Class {
     /// Within 10 s.
@@ -42,7 +42,7 @@ pub struct Exit {
     pub finished_at: i64,
 }
 
-/// Restart backoff of one container (kubelet.md §2.4).
+/// Restart backoff of one container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Backoff {
     /// Delay in force.

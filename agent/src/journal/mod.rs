@@ -1,4 +1,4 @@
-//! History and intent that outlive the process (DESIGN 9): never a second truth.
+//! History and intent that outlive the process: never a second truth.
 //!
 //! `frame` and `record` (pure) say what a file looks like, `store` reads and writes the two files,
 //! `queue` holds what is not written yet, `writer` is the loop between the two. Callers hold a [`Journal`].

@@ -17,11 +17,11 @@ use crate::disk::{Disk, MemoryDisk};
 
 /// Entries that may wait. About 40 per pod of a full node of 110; an entry is well under 1 KiB beside its shared spec.
 const MAX_PENDING: usize = 4_096;
-/// Grouping of writes that someone waits for (DESIGN 9: at most 5 ms).
+/// Grouping of writes that someone waits for (at most 5 ms).
 const GROUP: Duration = Duration::from_millis(2);
-/// Batches of class `Soon` (DESIGN 9).
+/// Batches of class `Soon`.
 const SOON: Duration = Duration::from_millis(100);
-/// Batches of class `Lazy` (DESIGN 9).
+/// Batches of class `Lazy`.
 const LAZY: Duration = Duration::from_secs(10);
 /// How long a caller waits for a sync before it must decide without: an ordinary disk needs milliseconds.
 const SYNC_DEADLINE: Duration = Duration::from_secs(10);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::Container as Spec;
 use pinnace_cri::client::Client;
 use pinnace_cri::error::Error;
-use pinnace_cri::id::{ContainerId, SandboxId};
+use pinnace_cri::id::{ContainerId, PodUid, SandboxId};
 use pinnace_cri::v1::ImageSpec;
 use tokio_util::sync::CancellationToken;
 
@@ -19,7 +19,7 @@ use crate::image;
 use crate::journal::Journal;
 use crate::journal::history::Entry;
 use crate::pod::container::{self, Instance, Site};
-use crate::pod::paths::{Dirs, PodNames, is_component};
+use crate::pod::paths::{self, Dirs, PodNames, is_component};
 use crate::pod::sandbox;
 use crate::pod::security;
 use crate::pod::slots::{Order, Slots};
@@ -59,6 +59,8 @@ pub struct Job {
     pub step: Step,
     /// The pod; none for one that only the runtime knows.
     pub pod: Option<Arc<DesiredPod>>,
+    /// Its UID.
+    pub uid: PodUid,
     /// Its names; none if no path may be made of them.
     pub names: Option<PodNames>,
     /// `namespace/name` for events.
@@ -126,8 +128,9 @@ impl Actor {
             step if step.is_teardown() => self.teardowns.clone(),
             _ => self.creates.clone(),
         };
-        // Boxed here: a generated client call is some 30 KiB of state, and each layer around it would copy it.
-        slots.run(place, Box::pin(self.in_slot(&job))).await
+        // A generated client call is some 30 KiB of state. Boxed, or each layer around it would copy it; and not
+        // before the slot is there, or a node full of pods that wait would hold one each.
+        slots.run(place, async { Box::pin(self.in_slot(&job)).await }).await
     }
 
     async fn in_slot(&self, job: &Job) -> Result<Done, Failure> {
@@ -180,8 +183,13 @@ impl Actor {
             let message = "Pod sandbox changed, it will be killed and re-created.";
             self.events.normal(&job.object, "SandboxChanged", message, self.clock.now().wall);
         }
-        let dir = self.dirs.pod_log(names);
-        self.on_disk("FailedCreatePodSandBox", move |disk| disk.create_dir_all(&dir)).await?;
+        let (dir, logs) = (self.dirs.pod(names.uid()), self.dirs.pod_log(names));
+        // The pod's own directory first: by it the next start finds what this one may leave.
+        self.on_disk("FailedCreatePodSandBox", move |disk| {
+            disk.create_dir_all(&dir)?;
+            disk.create_dir_all(&logs)
+        })
+        .await?;
         match self.client.run_sandbox(config, "").await {
             Ok(_) => Ok(Done::Changed),
             Err(error) => {
@@ -312,16 +320,18 @@ impl Actor {
         attempt: u32,
     ) -> Result<Done, Failure> {
         self.journal_first(job).await?;
-        self.client.remove_container(id).await.map_err(|error| self.teardown_failed(&error))?;
-        let Some(names) = job.names.as_ref().filter(|_| is_component(name)) else { return Ok(Done::Changed) };
-        let log = self.dirs.log_file(names, name, attempt);
-        let link = self.dirs.log_link(names, name, id.as_str());
-        self.on_disk("", move |disk| {
-            disk.remove_file(&log)?;
-            link.map_or(Ok(()), |link| disk.remove_file(&link))
-        })
-        .await?;
-        Ok(Done::Changed)
+        // Files first: once the container is gone nothing leads to them any more.
+        if let Some(names) = job.names.as_ref().filter(|_| is_component(name)) {
+            let log = self.dirs.log_file(names, name, attempt);
+            let link = self.dirs.log_link(names, name, id.as_str());
+            self.on_disk("", move |disk| {
+                link.map_or(Ok(()), |link| disk.remove_file(&link))?;
+                disk.remove_file(&log)
+            })
+            .await?;
+        }
+        let removed = self.client.remove_container(id).await;
+        removed.map(|()| Done::Changed).map_err(|error| self.teardown_failed(&error))
     }
 
     /// An exit that is not on disk is not removed from the runtime: it would be the only copy.
@@ -334,11 +344,14 @@ impl Actor {
     }
 
     async fn remove_traces(&self, job: &Job) -> Result<Done, Failure> {
-        let Some(names) = job.names.clone() else { return Ok(Done::TracesGone) };
-        let (pod, logs) = (self.dirs.pod(names.uid()), self.dirs.pod_log(&names));
+        let (dirs, uid) = (self.dirs.clone(), job.uid.clone());
         self.on_disk("", move |disk| {
-            disk.remove_tree(&pod)?;
-            disk.remove_tree(&logs)
+            let logs = disk.list(&dirs.pod_logs)?;
+            for logs in logs.iter().filter(|path| paths::are_logs_of(path, &uid)) {
+                disk.remove_tree(logs)?;
+            }
+            // The last to go, for the same reason that it is the first to be made.
+            disk.remove_tree(&dirs.pod(&uid))
         })
         .await?;
         Ok(Done::TracesGone)

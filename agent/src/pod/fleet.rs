@@ -5,7 +5,7 @@
 //! Nothing is cleaned up before every source has synced and the runtime was listed; two pods of one full name
 //! never run at once: the younger waits until the older is gone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,10 +39,14 @@ pub struct Fleet {
     events: mpsc::Receiver<PodLifecycleEvent>,
     /// What the journal remembered at the start, until a worker takes it over.
     remembered: Histories,
+    /// Pods that had a directory at the start and were not met yet.
+    on_disk: BTreeSet<PodUid>,
     cards: Arc<Cards>,
     members: BTreeMap<PodUid, Member>,
     ends: FuturesUnordered<BoxFuture<'static, (PodUid, End)>>,
     admitted: u64,
+    /// The runtime may hold a pod whose name is not known yet.
+    unseen: bool,
 }
 
 #[derive(Debug)]
@@ -75,19 +79,31 @@ impl Fleet {
         desired: watch::Receiver<Arc<Desired>>,
         events: mpsc::Receiver<PodLifecycleEvent>,
         remembered: Histories,
+        on_disk: BTreeSet<PodUid>,
         cards: Arc<Cards>,
     ) -> Self {
         let observed = tools.observed.clone();
         let members = BTreeMap::new();
         let ends = FuturesUnordered::new();
-        Self { tools, desired, observed, events, remembered, cards, members, ends, admitted: 0 }
+        Self {
+            tools,
+            desired,
+            observed,
+            events,
+            remembered,
+            on_disk,
+            cards,
+            members,
+            ends,
+            admitted: 0,
+            unseen: true,
+        }
     }
 
     /// Runs until `stop`.
     pub async fn run(mut self, stop: CancellationToken) {
         loop {
             self.pass(&stop);
-            let first_list = self.observed.borrow().listed == 0;
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
@@ -97,7 +113,7 @@ impl Fleet {
                     Some(event) => self.wake(&event),
                     None => return,
                 },
-                _ = self.observed.changed(), if first_list => {}
+                _ = self.observed.changed(), if self.unseen => {}
             }
         }
     }
@@ -111,7 +127,9 @@ impl Fleet {
     fn pass(&mut self, stop: &CancellationToken) {
         let desired = self.desired.borrow_and_update().clone();
         let snapshot = self.observed.borrow_and_update().clone();
-        for next in roster::moves(&self.known(), &desired, &self.remembered, &snapshot) {
+        let mut moves = roster::moves(&self.known(), &desired, &self.remembered, &snapshot);
+        moves.extend(roster::leftovers(&self.known(), &desired, &self.remembered, &snapshot, &self.on_disk));
+        for next in moves {
             match next {
                 Move::Admit(pod) => self.admit(&pod, stop),
                 Move::TakeUp { uid, cause } => self.take_up(&uid, cause, &snapshot, stop),
@@ -119,7 +137,8 @@ impl Fleet {
                 Move::Update(pod) => self.update(&pod),
             }
         }
-        if snapshot.listed > 0 {
+        self.unseen = snapshot.listed == 0 || roster::is_anyone_unseen(&self.known(), &snapshot);
+        if !self.unseen {
             self.line_up();
         }
     }
@@ -162,7 +181,8 @@ impl Fleet {
         let named = pod.as_ref().map(|pod| (pod.namespace.clone(), pod.name.clone()));
         let (namespace, name) = named
             .or_else(|| seen.map(|seen| (seen.namespace.clone(), seen.name.clone())))
-            .unwrap_or_default();
+            // Only a directory is left. It is shown by what is known of it.
+            .unwrap_or_else(|| (String::new(), uid.to_string()));
         tracing::info!(pod = format!("{namespace}/{name}"), %uid, ?cause, "pod is not wanted, taking it down");
         let face = face(&namespace, &name, pod, Wish::Gone(cause), history);
         self.enlist(uid.clone(), face, stop);
@@ -177,6 +197,7 @@ impl Fleet {
         self.admitted += 1;
         let member = Member { card, wish, alone, wake: Arc::default(), place, panics: 0 };
         self.ends.push(self.start(&uid, &member, stop));
+        self.on_disk.remove(&uid);
         self.members.insert(uid, member);
     }
 
@@ -277,7 +298,7 @@ fn face(namespace: &str, name: &str, pod: Option<Arc<DesiredPod>>, wish: Wish, h
         waits: Vec::new(),
         rest: Rest::Working,
         retries: BTreeMap::new(),
-        busy: std::collections::BTreeSet::new(),
+        busy: BTreeSet::new(),
         quarantined: None,
     }
 }

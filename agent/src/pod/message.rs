@@ -1,4 +1,4 @@
-//! The last words of a container (kubelet.md §2.7): its termination message file, else the end of its log, read
+//! The last words of a container: its termination message file, else the end of its log, read
 //! once when its end is first seen.
 //!
 //! The file is the container's to write, so it is opened without following links or waiting, must be a regular

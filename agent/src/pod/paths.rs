@@ -90,6 +90,23 @@ impl Dirs {
     }
 }
 
+/// Whether a path is the log directory of the pod, whatever its names.
+#[must_use]
+pub fn are_logs_of(path: &Path, uid: &PodUid) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str());
+    name.and_then(|name| name.rsplit_once('_')).is_some_and(|(_, last)| last == uid.as_str())
+}
+
+/// The pod that a directory among the pods' own belongs to; none if it is no pod's: a UID is 32 hexadecimal digits,
+/// or 36 characters with dashes.
+#[must_use]
+pub fn owner(path: &Path) -> Option<PodUid> {
+    let name = path.file_name()?.to_str()?;
+    let length = if name.contains('-') { 36 } else { 32 };
+    let is_uid = name.len() == length && name.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
+    is_uid.then(|| PodUid::new(name).ok()).flatten()
+}
+
 /// Log path of an instance, relative to its pod's log directory.
 #[must_use]
 pub fn log_path(container: &str, attempt: u32) -> String {
@@ -107,6 +124,20 @@ mod tests {
             assert!(PodNames::new(bad, "p", &uid).is_none(), "{bad:?} as namespace");
             assert!(PodNames::new("ns", bad, &uid).is_none(), "{bad:?} as name");
         }
+    }
+
+    #[test]
+    fn directories_tell_whose_they_are() {
+        let uid = "7ccd0718e7192bd1456ca704c7686e3d";
+        assert_eq!(owner(&Path::new("/r/pods").join(uid)).unwrap().as_str(), uid);
+        assert!(owner(Path::new("/r/pods/0d2f1c3e-5b6a-4c7d-8e9f-0a1b2c3d4e5f")).is_some());
+        for other in ["/r/pods/lost+found", "/r/pods/x", "/r/pods/..", "/"] {
+            assert_eq!(owner(Path::new(other)), None, "{other}");
+        }
+        let uid = PodUid::new(uid).unwrap();
+        assert!(are_logs_of(Path::new("/l/ns_web_7ccd0718e7192bd1456ca704c7686e3d"), &uid));
+        assert!(!are_logs_of(Path::new("/l/ns_web_x7ccd0718e7192bd1456ca704c7686e3d"), &uid));
+        assert!(!are_logs_of(Path::new("/l/7ccd0718e7192bd1456ca704c7686e3d"), &uid));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! From resource requests and limits to what the runtime sets on a cgroup (kubelet.md §2.15). Pure.
+//! From resource requests and limits to what the runtime sets on a cgroup. Pure.
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,6 @@
 //! Which pods get a worker, and which are told to go. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use pinnace_cri::id::PodUid;
@@ -76,7 +76,7 @@ pub fn moves(
     for (uid, pod) in &desired.pods {
         match members.get(uid) {
             None => moves.push(Move::Admit(Arc::clone(pod))),
-            Some(known) if !known.leaving && known.pod.as_ref() != Some(pod) => {
+            Some(known) if !known.leaving && !is_same(known.pod.as_ref(), pod) => {
                 moves.push(Move::Update(Arc::clone(pod)));
             }
             Some(_) => {}
@@ -85,16 +85,50 @@ pub fn moves(
     moves
 }
 
+/// Nearly always it is the very same value; comparing two whole specs at every pass of the fleet would be its
+/// largest cost.
+fn is_same(known: Option<&Arc<DesiredPod>>, pod: &Arc<DesiredPod>) -> bool {
+    known.is_some_and(|known| Arc::ptr_eq(known, pod) || known == pod)
+}
+
 fn cause(full_name: &str, desired: &Desired) -> TerminationCause {
     let replaced = desired.pods.values().any(|pod| pod.full_name() == full_name);
     if replaced { TerminationCause::Replaced } else { TerminationCause::Removed }
+}
+
+/// Pods of which nothing but a directory is left: neither a source, nor the journal, nor the runtime knows them.
+/// None before every source has synced and the runtime was listed.
+#[must_use]
+pub fn leftovers(
+    members: &BTreeMap<PodUid, Known>,
+    desired: &Desired,
+    remembered: &Histories,
+    snapshot: &Snapshot,
+    on_disk: &BTreeSet<PodUid>,
+) -> Vec<Move> {
+    if !desired.synced || snapshot.listed == 0 {
+        return Vec::new();
+    }
+    let known = |uid: &PodUid| {
+        let listed = snapshot.pods.contains_key(uid) || snapshot.lagging.contains_key(uid);
+        listed || members.contains_key(uid) || remembered.contains_key(uid) || desired.pods.contains_key(uid)
+    };
+    let left = on_disk.iter().filter(|uid| !known(uid));
+    left.map(|uid| Move::TakeUp { uid: uid.clone(), cause: TerminationCause::Orphaned }).collect()
 }
 
 /// Whether no member of the same name that is to go is left.
 #[must_use]
 pub fn is_alone(uid: &PodUid, members: &BTreeMap<PodUid, Known>) -> bool {
     let Some(own) = members.get(uid) else { return false };
-    !members.iter().any(|(other, known)| other != uid && known.leaving && known.full_name == own.full_name)
+    // The flag first: it is asked for every pair of members.
+    !members.iter().any(|(other, known)| known.leaving && other != uid && known.full_name == own.full_name)
+}
+
+/// Whether the runtime lists a pod that is no member and was not inspected yet: it may have anybody's name.
+#[must_use]
+pub fn is_anyone_unseen(members: &BTreeMap<PodUid, Known>, snapshot: &Snapshot) -> bool {
+    snapshot.lagging.keys().any(|uid| !members.contains_key(uid) && !snapshot.pods.contains_key(uid))
 }
 
 #[cfg(test)]
@@ -146,6 +180,32 @@ mod tests {
         let members = BTreeMap::from([member("a", "x", true), member("b", "x", false)]);
         assert!(!is_alone(&uid("b"), &members));
         assert!(is_alone(&uid("b"), &BTreeMap::from([member("b", "x", false), member("c", "y", true)])));
+    }
+
+    #[test]
+    fn what_only_a_directory_tells_of_goes_once_everybody_was_asked() {
+        let on_disk = BTreeSet::from(["a", "b", "c", "d", "e", "f"].map(uid));
+        let members = BTreeMap::from([member("a", "x", false)]);
+        let remembered = Histories::from([(uid("b"), Default::default())]);
+        let mut snapshot = Snapshot { listed: 1, ..Snapshot::default() };
+        snapshot.lagging.insert(uid("d"), 0);
+        let wanted = desired(true, &[pod("c", "y")]);
+        let left = leftovers(&members, &wanted, &remembered, &snapshot, &on_disk);
+        let gone = |id| Move::TakeUp { uid: uid(id), cause: TerminationCause::Orphaned };
+        assert_eq!(left, [gone("e"), gone("f")]);
+        for (wanted, snapshot) in [(&wanted, &Snapshot::default()), (&desired(false, &[]), &snapshot)] {
+            assert_eq!(leftovers(&members, wanted, &remembered, snapshot, &on_disk), []);
+        }
+    }
+
+    #[test]
+    fn a_pod_that_was_listed_and_not_inspected_may_have_anybodys_name() {
+        let members = BTreeMap::from([member("a", "x", false)]);
+        let mut snapshot = Snapshot { listed: 1, ..Snapshot::default() };
+        snapshot.lagging.insert(uid("a"), 0);
+        assert!(!is_anyone_unseen(&members, &snapshot), "a member's name is known");
+        snapshot.lagging.insert(uid("b"), 0);
+        assert!(is_anyone_unseen(&members, &snapshot));
     }
 
     #[test]

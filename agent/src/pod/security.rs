@@ -1,4 +1,4 @@
-//! Security contexts as the runtime takes them (kubelet.md §2.23). Pure; the container's word goes before the pod's.
+//! Security contexts as the runtime takes them. Pure; the container's word goes before the pod's.
 //!
 //! CRI reads an absent seccomp profile as unconfined, so every message carries one explicitly.
 

@@ -1,8 +1,8 @@
-//! Work slots towards the runtime, lent for a while (DESIGN 12).
+//! Work slots towards the runtime, lent for a while.
 //!
 //! The runtime works best on a few creates at a time: more only make each slower. But a slot that a hung call
 //! keeps would hold up other pods, so a slot counts for [`LENT_FOR`] and is then given back while its call
-//! goes on; only [`Slots::in_flight`] bounds those.
+//! goes on; only the pool's second bound holds for those.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,4 +1,4 @@
-//! What a pod's state is called: phase, container states and reasons in the API's words (kubelet.md §2.3). Pure.
+//! What a pod's state is called: phase, container states and reasons in the API's words. Pure.
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Container as Spec;

@@ -213,6 +213,7 @@ impl Worker {
         let job = Job {
             step: step.clone(),
             pod: self.pod.clone(),
+            uid: self.uid.clone(),
             names: self.names.clone(),
             object: self.card.full_name(),
             place: Order { starts: !step.is_teardown(), ..self.place },

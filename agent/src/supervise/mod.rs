@@ -24,9 +24,8 @@ use tracing::{error, info, warn};
 use task::caught;
 pub use task::{Task, WorkerPanic};
 
-/// How long tasks may take to end once told to.
-///
-/// With [`LAST_DRAIN`] it stays below the five seconds within which the agent is to end.
+/// How long tasks may take to end once told to. With [`LAST_DRAIN`] and what `main` grants to file operations, less
+/// than the 5 s in which the agent must end (B41).
 pub const DRAIN: Duration = Duration::from_secs(3);
 /// How long the last loops may take after that: a sync of the journal.
 pub const LAST_DRAIN: Duration = Duration::from_secs(1);
@@ -238,7 +237,7 @@ impl Supervision {
         }
     }
 
-    /// Ends the tasks, the last ones last; returns the names of those that did not end.
+    /// Ends the tasks, the last ones last; returns the names of those that should have ended and did not.
     async fn drain(&self) -> Vec<Arc<str>> {
         let shared = &self.shared;
         shared.stop.cancel();
@@ -251,9 +250,8 @@ impl Supervision {
             info!("all tasks ended");
             return Vec::new();
         }
-        let unfinished = shared.running();
-        warn!(tasks = %unfinished.join(", "), "tasks did not end in time");
-        unfinished
+        warn!(tasks = %shared.running().join(", "), "tasks did not end in time");
+        shared.unfinished()
     }
 }
 
@@ -273,6 +271,14 @@ impl Shared {
 
     fn running(&self) -> Vec<Arc<str>> {
         self.lock().names.values().map(|(_, name)| Arc::clone(name)).collect()
+    }
+
+    /// What did not end at a stop and should have. A call that the runtime does not answer is no fault of this
+    /// process, and the next start finds what came of it.
+    fn unfinished(&self) -> Vec<Arc<str>> {
+        let running = self.lock();
+        let ours = running.names.values().filter(|(kind, _)| *kind != Kind::Call);
+        ours.map(|(_, name)| Arc::clone(name)).collect()
     }
 }
 
@@ -335,7 +341,7 @@ mod tests {
         let (supervisor, supervision, stop) = supervised();
         let (answer, mut answered) = oneshot::channel();
         drop(supervisor.spawn_call("RunPodSandbox default/web", async move {
-            sleep(DRAIN * 4 / 5).await;
+            sleep(Duration::from_secs(2)).await;
             answer.send(()).unwrap();
         }));
         assert_eq!(supervisor.calls_in_flight(), 1);
@@ -347,12 +353,21 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_does_not_end_is_named_when_the_drain_is_over() {
         let (supervisor, supervision, stop) = supervised();
-        let _hung = supervisor.spawn_call("StopContainer default/web", std::future::pending::<()>());
         supervisor.spawn_core("stubborn", std::future::pending());
         let began = Instant::now();
         stop.cancel();
         let error = supervision.wait().await.unwrap_err();
-        assert_eq!(error.to_string(), "2 tasks did not end in time: StopContainer default/web, stubborn");
+        assert_eq!(error.to_string(), "1 tasks did not end in time: stubborn");
+        assert!(began.elapsed() <= DRAIN + LAST_DRAIN, "took {:?}", began.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn b41_a_call_that_hangs_delays_the_end_and_is_no_failure() {
+        let (supervisor, supervision, stop) = supervised();
+        let _hung = supervisor.spawn_call("StopContainer default/web", std::future::pending::<()>());
+        let began = Instant::now();
+        stop.cancel();
+        assert_eq!(supervision.wait().await, Ok(()));
         assert!(began.elapsed() <= DRAIN + LAST_DRAIN, "took {:?}", began.elapsed());
     }
 
@@ -366,7 +381,7 @@ mod tests {
             last.send("journal").await.unwrap();
         });
         let _call = supervisor.spawn_call("slow", async move {
-            sleep(Duration::from_secs(3)).await;
+            sleep(Duration::from_secs(2)).await;
             order.send("call").await.unwrap();
         });
         stop.cancel();

@@ -119,9 +119,7 @@ impl Lister {
     /// As every call. `is_exhausted` when the list is beyond the message limit and the runtime does not stream lists:
     /// the node is then not empty but unseen.
     pub async fn list(&self) -> Result<Listed, Error> {
-        let limit = self.client.deadlines().inspect;
-        let sandboxes = SANDBOXES.fetch(self.client.transport(), limit).await?;
-        let containers = CONTAINERS.fetch(self.client.transport(), limit).await?;
+        let (sandboxes, containers) = self.client.fetch_lists().await?;
         let taken =
             self.relist.lock().unwrap_or_else(PoisonError::into_inner).take_in(&sandboxes, &containers);
         taken.map_err(|malformed| match malformed {
@@ -145,6 +143,17 @@ impl Lister {
 }
 
 impl Client {
+    /// The bytes of `ListPodSandbox` and then of `ListContainers`, undecoded: what a relist costs before any of it is
+    /// read. Each has one piece, or several if it had to be streamed.
+    ///
+    /// # Errors
+    /// As [`Lister::list`].
+    pub async fn fetch_lists(&self) -> Result<(Vec<Bytes>, Vec<Bytes>), Error> {
+        let limit = self.deadlines().inspect;
+        let sandboxes = SANDBOXES.fetch(self.transport(), limit).await?;
+        Ok((sandboxes, CONTAINERS.fetch(self.transport(), limit).await?))
+    }
+
     /// Lists one pod's sandboxes and containers, by label, as far as they are `owned`.
     ///
     /// # Errors
