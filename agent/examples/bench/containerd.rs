@@ -173,7 +173,8 @@ async fn exits(report: &mut Report, node: &Node, names: &[String], streams: bool
     }
     report.percentiles("SIGKILL -> exit shown", &times);
     // Without the stream the next list finds it: a second later at most, as with the kubelet.
-    let (what, goal) = if streams { ("with the event stream", 100.0) } else { ("without an event stream", 1100.0) };
+    let (what, goal) =
+        if streams { ("with the event stream", 100.0) } else { ("without an event stream", 1100.0) };
     report.at_most(&format!("SIGKILL -> exit shown {what}, p99"), ms(times.at(0.99)), "ms", goal);
     Ok(())
 }

@@ -34,7 +34,11 @@ pub(crate) async fn measure(report: &mut Report, binary: &Path) -> Result<()> {
     report.section("S-g footprint (fake runtime)");
     size(report, binary)?;
     starts(report, binary, &endpoint, &fake).await?;
-    report.section(&format!("S-a idle, {} s after {} s of settling (fake runtime)", WINDOW.as_secs(), SETTLE.as_secs()));
+    report.section(&format!(
+        "S-a idle, {} s after {} s of settling (fake runtime)",
+        WINDOW.as_secs(),
+        SETTLE.as_secs()
+    ));
     idle(report, binary, &endpoint, &fake).await?;
     server.stop().await;
     Ok(())
@@ -109,7 +113,14 @@ async fn idle(report: &mut Report, binary: &Path, endpoint: &str, fake: &Fake) -
 }
 
 /// `cpu` in ms per minute and `rss` in MiB are the goals.
-async fn window(report: &mut Report, node: &Node, fake: &Fake, pods: usize, cpu: f64, rss: f64) -> Result<()> {
+async fn window(
+    report: &mut Report,
+    node: &Node,
+    fake: &Fake,
+    pods: usize,
+    cpu: f64,
+    rss: f64,
+) -> Result<()> {
     tokio::time::sleep(SETTLE).await;
     fake.forget_calls();
     let (cpu_before, wakeups_before) = (cpu_of(node.pid())?, wakeups_of(node.pid())?);

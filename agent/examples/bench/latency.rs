@@ -53,7 +53,9 @@ async fn wishes(report: &mut Report, place: &Place, node: &Node, fake: &Fake) ->
         called.add(call.saturating_duration_since(began));
         shown.add(running.saturating_duration_since(began));
         let began = place.unwish(&name)?;
-        gone.add(node.until_pods("the end of the pod", <[_]>::is_empty).await?.saturating_duration_since(began));
+        gone.add(
+            node.until_pods("the end of the pod", <[_]>::is_empty).await?.saturating_duration_since(began),
+        );
     }
     report.percentiles("manifest renamed -> RunPodSandbox", &called);
     report.at_most("manifest renamed -> RunPodSandbox, p99", ms(called.at(0.99)), "ms", 10.0);
@@ -98,7 +100,8 @@ fn container_of(fake: &Fake, name: &str) -> Option<String> {
     let full = format!("{name}-bench");
     fake.look(|sandboxes, containers| {
         let of_pod = |metadata: &PodSandboxMetadata| metadata.name == full || metadata.name == name;
-        let sandbox = sandboxes.values().find(|sandbox| sandbox.config.metadata.as_ref().is_some_and(of_pod))?;
+        let sandbox =
+            sandboxes.values().find(|sandbox| sandbox.config.metadata.as_ref().is_some_and(of_pod))?;
         let container = containers.values().find(|container| container.sandbox_id == sandbox.id)?;
         Some(container.id.clone())
     })

@@ -60,7 +60,8 @@ pub(crate) fn wakeups_of(pid: u32) -> Result<BTreeMap<OsString, u64>> {
 
 /// Wake-ups between two looks, but for those of threads that ended meanwhile.
 pub(crate) fn wakeups_between(before: &BTreeMap<OsString, u64>, after: &BTreeMap<OsString, u64>) -> u64 {
-    let since = |(thread, count): (&OsString, &u64)| count.saturating_sub(before.get(thread).copied().unwrap_or(0));
+    let since =
+        |(thread, count): (&OsString, &u64)| count.saturating_sub(before.get(thread).copied().unwrap_or(0));
     after.iter().map(since).sum()
 }
 
@@ -74,7 +75,8 @@ pub(crate) struct Memory {
 
 /// Memory of a process.
 pub(crate) fn memory_of(pid: u32) -> Result<Memory> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).context("failed to read smaps_rollup")?;
+    let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))
+        .context("failed to read smaps_rollup")?;
     let field = |key: &str| number_after(&text, key).with_context(|| format!("no {key} in smaps_rollup"));
     Ok(Memory { rss: field("Rss:")?, pss: field("Pss:")?, anonymous: field("Pss_Anon:")? })
 }

@@ -44,9 +44,11 @@ fn run(words: &[String]) -> Result<()> {
     match words {
         [serve, socket, pods] if serve == "serve" => serve::run(Path::new(socket), pods.parse()?),
         [binary, sections @ ..] if sections.iter().all(|section| SECTIONS.contains(&section.as_str())) => {
-            let binary = PathBuf::from(binary).canonicalize().with_context(|| format!("no binary at {binary}"))?;
+            let binary =
+                PathBuf::from(binary).canonicalize().with_context(|| format!("no binary at {binary}"))?;
             // As many threads as the agent has, so that the cost of waking them is the same.
-            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+            let runtime =
+                tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
             runtime.block_on(measure(&binary, sections))
         }
         _ => bail!("{USAGE}"),

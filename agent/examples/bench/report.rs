@@ -32,7 +32,12 @@ impl Report {
     /// The median and the 99th percentile of times, in ms.
     pub(crate) fn percentiles(&mut self, what: &str, times: &Samples) {
         let both = format!("{} / {}", number(ms(times.p50())), number(ms(times.at(0.99))));
-        println!("  {:<60} {both:>16} {:<8} {:>8}", format!("{what}, p50 / p99 of {}", times.len()), "ms", "-");
+        println!(
+            "  {:<60} {both:>16} {:<8} {:>8}",
+            format!("{what}, p50 / p99 of {}", times.len()),
+            "ms",
+            "-"
+        );
     }
 
     /// A figure that should be at most `goal`.
