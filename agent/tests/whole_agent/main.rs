@@ -1,0 +1,8 @@
+//! The whole agent in virtual time against the fake runtime. One program, so that it is linked once.
+
+#[path = "../harness/mod.rs"]
+mod harness;
+
+mod backoff;
+mod lifecycle;
+mod restart;
