@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use clap::Parser;
 use clap::error::ErrorKind;
-use pinnace::check::observe::{Targets, observe};
 use pinnace::chain::Chain;
 use pinnace::check;
+use pinnace::check::observe::{Targets, observe};
 use pinnace::cli::args::{Arguments, CheckArgs, Command, Reach, SOCKET_VARIABLE};
 use pinnace::cli::client::ClientError;
 use pinnace::cli::command::{self, Terminal, error_line};

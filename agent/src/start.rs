@@ -73,7 +73,10 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     let notifier = Notifier::from_environment();
     let clock = Clock::of_this_machine().map_err(|source| machine("the boot id", source))?;
     let (supervisor, supervision) = Supervisor::new(CancellationToken::new());
-    supervisor.spawn_core("signals", until_signal(supervisor.stop_token()).map_err(|source| machine("signals", source))?);
+    supervisor.spawn_core(
+        "signals",
+        until_signal(supervisor.stop_token()).map_err(|source| machine("signals", source))?,
+    );
 
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
     let opened = open_journal(Arc::clone(&disk), &config.root_dir).await?;
@@ -128,7 +131,8 @@ fn spawn_source(
 fn parts(config: &Config, disk: Arc<dyn Disk>, clock: Clock) -> Result<Parts, StartError> {
     let deadlines = Deadlines { request: config.runtime_request_timeout, ..Deadlines::default() };
     let endpoint = address(&config.runtime_endpoint);
-    let image_endpoint = (config.image_endpoint != config.runtime_endpoint).then(|| address(&config.image_endpoint));
+    let image_endpoint =
+        (config.image_endpoint != config.runtime_endpoint).then(|| address(&config.image_endpoint));
     let client = Client::connect_lazy(&endpoint, image_endpoint.as_deref(), deadlines)?;
     let period = i64::try_from(config.cpu_cfs_quota_period.as_micros()).unwrap_or(100_000);
     let node = Node {

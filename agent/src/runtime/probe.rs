@@ -15,12 +15,15 @@ const PATIENCE: Duration = Duration::from_secs(3);
 pub async fn ask(socket: &Path) -> Result<RuntimeAnswer, String> {
     let deadlines = Deadlines { inspect: PATIENCE, ..Deadlines::default() };
     let endpoint = socket.display().to_string();
-    let client = Client::connect_lazy(&endpoint, None, deadlines).map_err(|error| Chain(&error).to_string())?;
+    let client =
+        Client::connect_lazy(&endpoint, None, deadlines).map_err(|error| Chain(&error).to_string())?;
     let version = client.version().await.map_err(|error| Chain(&error).to_string())?;
     let status = client.status(false).await.map_err(|error| Chain(&error).to_string())?;
     let conditions = status.status.map(|status| status.conditions).unwrap_or_default();
-    let is_true = |kind: &str| conditions.iter().any(|condition| condition.r#type == kind && condition.status);
-    let messages = conditions.iter().filter(|condition| !condition.status).map(|condition| condition.message.as_str());
+    let is_true =
+        |kind: &str| conditions.iter().any(|condition| condition.r#type == kind && condition.status);
+    let messages =
+        conditions.iter().filter(|condition| !condition.status).map(|condition| condition.message.as_str());
     Ok(RuntimeAnswer {
         name: version.runtime_name,
         version: version.runtime_version,

@@ -34,6 +34,8 @@ struct Book {
     wanted: Option<BTreeMap<String, Wanted>>,
     /// Pods that were wanted once and no longer: their termination is never taken back.
     dismissed: BTreeSet<String>,
+    /// Pods of which nothing was left after they were dismissed: what comes later under the same UID is a new life.
+    ended: BTreeSet<String>,
     containers: BTreeMap<(String, String, u32), String>,
     sandboxes: BTreeMap<(String, u32), String>,
     endings: BTreeMap<String, i32>,
@@ -209,8 +211,28 @@ impl Book {
         pod.has_deadline || image_changed || !sandbox_up
     }
 
+    /// A dismissed pod of which the runtime holds nothing has ended; its UID may live again from the start.
+    fn see_ends(&mut self, snapshot: &Snapshot) {
+        let held: BTreeSet<&str> = snapshot
+            .sandboxes
+            .values()
+            .filter_map(|s| Some(s.config.metadata.as_ref()?.uid.as_str()))
+            .collect();
+        let gone: Vec<_> =
+            self.dismissed.iter().filter(|uid| !held.contains(uid.as_str())).cloned().collect();
+        for uid in gone {
+            self.containers.retain(|(of, _, _), _| *of != uid);
+            self.sandboxes.retain(|(of, _), _| *of != uid);
+            if self.wanted.as_ref().is_some_and(|wanted| wanted.contains_key(&uid)) {
+                self.dismissed.remove(&uid);
+            }
+            self.ended.insert(uid);
+        }
+    }
+
     /// I3 and I4 of one state of the runtime.
     fn see(&mut self, snapshot: &Snapshot) {
+        self.see_ends(snapshot);
         let mut running: BTreeMap<(String, String), u32> = BTreeMap::new();
         for container in snapshot.containers.values() {
             let (uid, metadata) = (uid_of(snapshot, container).to_owned(), container.metadata());
@@ -260,6 +282,7 @@ impl Book {
     fn shown(&mut self, pod: &PodView, containers: &[ContainerView]) {
         if let Some(known) = self.phases.get(&pod.uid)
             && *known != pod.phase
+            && !self.ended.contains(&pod.uid)
         {
             self.violated("I2", format!("terminal phase {known} of {} became {}", pod.uid, pod.phase));
         }
@@ -274,7 +297,7 @@ impl Book {
     fn shown_container(&mut self, uid: &str, view: &ContainerView) {
         let key = (uid.to_owned(), view.name.clone());
         let before = self.restarts.insert(key.clone(), view.restarts).unwrap_or(0);
-        if before > view.restarts {
+        if before > view.restarts && !self.ended.contains(uid) {
             self.violated("I3", format!("restarts of {key:?} fell from {before} to {}", view.restarts));
         }
         let Some(id) = view.id.clone().filter(|_| view.state == "Terminated") else { return };

@@ -4,5 +4,8 @@
 mod harness;
 
 mod backoff;
+mod checks;
 mod lifecycle;
+mod lost_replies;
+mod manifests;
 mod restart;

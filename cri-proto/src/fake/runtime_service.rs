@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream;
-use tonic::codegen::BoxStream;
 use tonic::Request;
+use tonic::codegen::BoxStream;
 
 use super::lists::{pieces, unknown_method};
 use super::lock::lock;
