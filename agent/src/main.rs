@@ -23,7 +23,7 @@ use pinnace::runtime::probe;
 use pinnace::start::StartError;
 
 /// How long file operations may go on after everything else has ended.
-const SHUTDOWN: Duration = Duration::from_secs(1);
+const SHUTDOWN: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {
     let code = match Arguments::try_parse() {

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::{self, Parts};
 use crate::board::Board;
+use crate::check::cgroup;
 use crate::clock::Clock;
 use crate::config::effective::Config;
 use crate::disk::{Disk, RealDisk};
@@ -35,6 +36,7 @@ use crate::source::desired::Desired;
 use crate::source::files::{self, Files};
 use crate::supervise::{SuperviseError, Supervisor};
 use crate::systemd::{Notifier, Watchdog};
+use crate::view::CheckLevel;
 
 /// Where log collectors look, as the kubelet has it (`pkg/kubelet/kubelet.go`).
 const CONTAINER_LOGS: &str = "/var/log/containers";
@@ -83,12 +85,18 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     let desired = spawn_source(&config, &clock, &opened, &supervisor);
     let board = app::start(parts(&config, disk, clock)?, opened, desired, &supervisor);
     serve(&config, board, &supervisor, &notifier).await?;
+    tell_limits();
     tracing::info!(node = config.node_name, root = %config.root_dir.display(), "started");
     notifier.ready();
     let ended = supervision.wait().await;
     notifier.stopping();
     drop(lock);
-    Ok(ended?)
+    match ended {
+        // Calls to the runtime that outlast the drain, such as a stop within its grace. The runtime ends them, and
+        // the next start sees what came of it; the log has their names.
+        Err(SuperviseError::Unfinished(_)) => Ok(()),
+        ended => Ok(ended?),
+    }
 }
 
 fn machine(what: &'static str, source: std::io::Error) -> StartError {
@@ -208,6 +216,16 @@ async fn serve(
         supervisor.spawn_core("watchdog", watchdog.run(stop));
     }
     Ok(())
+}
+
+/// Says in the log what this machine's cgroups cannot do; `pinnace check` says it too, with all else.
+fn tell_limits() {
+    // A machine that does not show its mounts says so in `pinnace check`.
+    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let finding = cgroup::version(&mounts);
+    if finding.level != CheckLevel::Ok {
+        tracing::warn!(found = finding.found, fix = finding.fix, "cgroups are not what they could be");
+    }
 }
 
 /// Cancels `stop` on SIGTERM or SIGINT.

@@ -13,6 +13,7 @@ AGENT_LOG=$INSTANCE_ROOT/pinnace.log
 AGENT_ADMIN=$INSTANCE_RUN/pinnace.sock
 AGENT_PIDFILE=$INSTANCE_RUN/pinnace.pid
 AGENT_HEALTHZ_PORT=10248
+AGENT_NODE=$(hostname | tr '[:upper:]' '[:lower:]')
 
 # Prints the agent's pid and succeeds only while that process is ours.
 agent_pid() {
@@ -24,9 +25,21 @@ agent_pid() {
 agent_start() {
     setsid "$AGENT_BINARY" run --config "$AGENT_CONFIG" --root-dir "$AGENT_ROOT" \
         --pod-manifest-path "$AGENT_MANIFESTS" --container-runtime-endpoint "unix://$INSTANCE_SOCKET" \
-        --hostname-override "$(hostname | tr '[:upper:]' '[:lower:]')" --admin-socket "$AGENT_ADMIN" \
+        --hostname-override "$AGENT_NODE" --admin-socket "$AGENT_ADMIN" \
         --healthz-port "$AGENT_HEALTHZ_PORT" </dev/null >>"$AGENT_LOG" 2>&1 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&- &
-    echo $! >"$AGENT_PIDFILE"
+    started=$!
+    echo "$started" >"$AGENT_PIDFILE"
+    # Until its exec the process is a copy of this shell, which agent_pid does not take for the agent.
+    tries=0
+    until agent_pid >/dev/null || ! kill -0 "$started" 2>/dev/null || [ "$tries" -ge 100 ]; do
+        tries=$((tries + 1))
+        sleep 0.02
+    done
+}
+
+# The commands that ask the agent: agent_ask pods.
+agent_ask() {
+    PINNACE_ADMIN_SOCKET=$AGENT_ADMIN "$AGENT_BINARY" "$@"
 }
 
 # SIGTERM, then ten seconds, then SIGKILL: pods survive both.

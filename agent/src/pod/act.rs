@@ -21,6 +21,7 @@ use crate::journal::history::Entry;
 use crate::pod::container::{self, Instance, Site};
 use crate::pod::paths::{Dirs, PodNames, is_component};
 use crate::pod::sandbox;
+use crate::pod::security;
 use crate::pod::slots::{Order, Slots};
 use crate::pod::step::Step;
 use crate::source::desired::DesiredPod;
@@ -175,6 +176,10 @@ impl Actor {
     async fn run_sandbox(&self, job: &Job, attempt: u32) -> Result<Done, Failure> {
         let (Some(pod), Some(names)) = (&job.pod, &job.names) else { return Err(no_spec()) };
         let config = sandbox::config(pod, attempt, &self.dirs, &self.site.owner).ok_or_else(no_spec)?;
+        if attempt > 0 {
+            let message = "Pod sandbox changed, it will be killed and re-created.";
+            self.events.normal(&job.object, "SandboxChanged", message, self.clock.now().wall);
+        }
         let dir = self.dirs.pod_log(names);
         self.on_disk("FailedCreatePodSandBox", move |disk| disk.create_dir_all(&dir)).await?;
         match self.client.run_sandbox(config, "").await {
@@ -206,6 +211,11 @@ impl Actor {
         let spec = spec_of(job, wanted.name).ok_or_else(no_spec)?;
         if job.leaving.is_cancelled() {
             return Ok(Done::Changed);
+        }
+        let refusal = pod.pod.spec.as_ref().and_then(|pod| security::refuses_root(pod, spec));
+        if let Some(why) = refusal {
+            self.events.warning(&job.object, "Failed", &format!("Error: {why}"), self.clock.now().wall);
+            return Err(Failure::plain("CreateContainerConfigError", why));
         }
         let message_file = self.lay_out(names, spec, sandbox_attempt, wanted.attempt).await?;
         let instance = Instance {

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{Container, EnvVar};
 use pinnace_cri::labels;
 use pinnace_cri::v1::{ContainerConfig, ContainerMetadata, ImageSpec, KeyValue, LinuxContainerConfig, Mount};
 
-use crate::pod::marks::Mark;
+use crate::pod::marks::{Mark, kubelet_hash};
 use crate::pod::paths::log_path;
 use crate::pod::resources::{self, Node};
 use crate::pod::sandbox::identity;
@@ -84,7 +84,6 @@ fn env(vars: &[EnvVar]) -> Vec<KeyValue> {
         .map(|(_, var)| KeyValue {
             key: var.name.clone(),
             value: var.value.clone().unwrap_or_default().into(),
-            ..KeyValue::default()
         })
         .collect()
 }
@@ -111,6 +110,7 @@ fn annotations(pod: &DesiredPod, spec: &Container, attempt: u32, image: &str) ->
     let grace = pod.pod.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds);
     let policy = spec.termination_message_policy.as_deref().unwrap_or("File");
     let mut all: BTreeMap<String, String> = [
+        (labels::CONTAINER_HASH, kubelet_hash(&spec.name, image)),
         (labels::RESTART_COUNT, attempt.to_string()),
         (labels::TERMINATION_MESSAGE_PATH, message_path(spec).to_owned()),
         (labels::TERMINATION_MESSAGE_POLICY, policy.to_owned()),

@@ -59,6 +59,8 @@ pub struct Mind {
     stopped: BTreeSet<SandboxId>,
     busy: BTreeSet<Key>,
     failed: BTreeMap<Key, Failed>,
+    /// Steps that succeeded since the last observation that shows every effect.
+    unseen: BTreeSet<Key>,
     /// Observations begun after the last action ended: which was the last, and how many.
     seen_at: u64,
     looks: u32,
@@ -113,6 +115,7 @@ impl Mind {
         if freshness > self.acted_at && freshness > self.seen_at {
             self.seen_at = freshness;
             self.looks = self.looks.saturating_add(1);
+            self.unseen.clear();
         }
     }
 
@@ -141,6 +144,7 @@ impl Mind {
             images: &self.images,
             stopped: &self.stopped,
             busy: &self.busy,
+            unseen: &self.unseen,
             retry: &retry,
             traces_gone: self.traces_gone,
             alone: around.alone,
@@ -196,6 +200,9 @@ impl Mind {
         match result {
             Ok(done) => {
                 self.failed.remove(&key);
+                if !matches!(step, Step::EnsureImage { .. }) {
+                    self.unseen.insert(key);
+                }
                 self.achieved(done);
             }
             Err(failure) => {

@@ -77,6 +77,8 @@ pub struct Input<'a> {
     pub stopped: &'a BTreeSet<SandboxId>,
     /// Keys of the steps in flight.
     pub busy: &'a BTreeSet<Key>,
+    /// Keys of steps that succeeded and whose effect no observation shows yet.
+    pub unseen: &'a BTreeSet<Key>,
     /// Keys that failed lately.
     pub retry: &'a BTreeMap<Key, Retry>,
     /// The directories and logs of the pod were removed.
@@ -201,6 +203,10 @@ pub(crate) fn offer(input: &Input<'_>, plan: &mut Plan, step: Step) {
     let key = step.key();
     if input.busy.contains(&key) {
         plan.waits.push(Wait::on(step.to_string(), "the runtime to answer"));
+        return;
+    }
+    if input.unseen.contains(&key) {
+        plan.waits.push(Wait::on(step.to_string(), "a look at the runtime begun after it was done"));
         return;
     }
     match input.retry.get(&key) {

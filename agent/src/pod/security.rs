@@ -162,6 +162,20 @@ pub fn of_container(
     }
 }
 
+/// Why a container that must not run as root may not be made; none if it may. A user that only the image names is
+/// not looked up yet: the gate holds such a pod.
+#[must_use]
+pub fn refuses_root(spec: &PodSpec, container: &Container) -> Option<String> {
+    let pod = spec.security_context.as_ref();
+    let own = container.security_context.as_ref();
+    let must = own.and_then(|own| own.run_as_non_root).or(pod.and_then(|pod| pod.run_as_non_root))?;
+    let user = own.and_then(|own| own.run_as_user).or(pod.and_then(|pod| pod.run_as_user));
+    (must && user == Some(0)).then(|| {
+        let name = &container.name;
+        format!("container's runAsUser breaks non-root policy (container: {name})")
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -228,6 +242,19 @@ mod tests {
             ProfileType::RuntimeDefault
         );
         assert_eq!(of_sandbox(&spec).seccomp.unwrap().profile_type(), ProfileType::RuntimeDefault);
+    }
+
+    #[test]
+    fn a41_root_is_refused_where_non_root_is_asked_for() {
+        let refused = |pod, own| {
+            let spec = spec(pod, own);
+            refuses_root(&spec, &spec.containers[0]).is_some()
+        };
+        assert!(refused(json!({ "runAsNonRoot": true, "runAsUser": 0 }), json!({})));
+        assert!(refused(json!({ "runAsNonRoot": true, "runAsUser": 7 }), json!({ "runAsUser": 0 })));
+        assert!(!refused(json!({ "runAsNonRoot": true, "runAsUser": 7 }), json!({})));
+        assert!(!refused(json!({ "runAsNonRoot": true }), json!({ "runAsNonRoot": false, "runAsUser": 0 })));
+        assert!(!refused(json!({ "runAsUser": 0 }), json!({})));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::events::EventLog;
 use crate::journal::history::What;
 use crate::pod::act::{Done, Failure};
 use crate::pod::card::Card;
-use crate::pod::plan::{Plan, Wait};
+use crate::pod::plan::{Plan, Rest, Wait};
 use crate::pod::step::Step;
 use crate::view::StepView;
 
@@ -36,18 +36,31 @@ pub fn of_note(what: &What, card: &Card, events: &EventLog, now: &Now) {
     card.timeline().push(now.wall, &text, None, None);
 }
 
-/// A step was answered.
+/// A step was answered. The log has an error once, until it is overcome or another takes its place.
 pub fn of_answer(card: &Card, step: &Step, took: Duration, result: &Result<Done, Failure>, now: &Now) {
     let error = result.as_ref().err().map(|failure| failure.message.as_str());
-    card.timeline().push(now.wall, &step.to_string(), Some(took), error);
-    if let Some(message) = error {
-        tracing::warn!(pod = card.full_name(), step = %step, error = message, "step failed");
+    let what = step.to_string();
+    let mut timeline = card.timeline();
+    let known = timeline.last_error().is_some_and(|last| last.what == what && last.error.as_deref() == error);
+    timeline.push(now.wall, &what, Some(took), error);
+    drop(timeline);
+    match error {
+        Some(message) if known => {
+            tracing::debug!(pod = card.full_name(), step = what, error = message, "step failed again")
+        }
+        Some(message) => tracing::warn!(pod = card.full_name(), step = what, error = message, "step failed"),
+        None => {}
     }
 }
 
 /// The pod waits, or no longer does. `before` are the waits of the pass before: a back-off is told when it begins.
 pub fn of_waits(card: &Card, before: &[Wait], plan: &Plan, events: &EventLog, now: &Now) {
-    card.timeline().set_step(plan.waits.first().map(|wait| step(wait, now)));
+    let mut timeline = card.timeline();
+    timeline.set_step(plan.waits.first().map(|wait| step(wait, now)));
+    if plan.rest == Rest::Settled {
+        timeline.overcome();
+    }
+    drop(timeline);
     for wait in plan.waits.iter().filter(|wait| wait.left.is_some()) {
         let known = before.iter().any(|known| known.step == wait.step && known.left.is_some());
         if let Some(name) = wait.step.strip_prefix("restart container ").filter(|_| !known) {

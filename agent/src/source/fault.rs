@@ -26,9 +26,45 @@ impl Fault {
         Self { field: Some(field.into()), reason: reason.into() }
     }
 
-    /// The fault as a problem of `file`.
+    /// The fault as a problem of `file`, short and on one line whatever the file's author wrote.
     #[must_use]
     pub fn into_problem(self, file: &Path) -> Problem {
-        Problem { file: file.to_owned(), field: self.field, reason: self.reason }
+        let field = self.field.map(|field| one_line(&field, MAX_FIELD));
+        Problem { file: file.to_owned(), field, reason: one_line(&self.reason, MAX_REASON) }
+    }
+}
+
+/// Most characters of a field's path: keys of maps, and names of unknown fields, can be of any length.
+const MAX_FIELD: usize = 300;
+
+/// Most characters of a reason: some repeat a value.
+const MAX_REASON: usize = 500;
+
+fn one_line(text: &str, most: usize) -> String {
+    let shown = |character: char| {
+        let control = character.is_control();
+        (control.then(|| character.escape_default()).into_iter().flatten())
+            .chain((!control).then_some(character))
+            .collect::<Vec<_>>()
+    };
+    let mut line: String = text.chars().take(most).flat_map(shown).collect();
+    if text.chars().nth(most).is_some() {
+        line.push('…');
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_is_one_short_line() {
+        let problem =
+            Fault::at("a\nb".repeat(1_000), "x\u{1b}[31m".repeat(1_000)).into_problem(Path::new("f"));
+        let line = problem.to_string();
+        assert!(line.starts_with("f: a\\nba\\nb") && !line.contains(char::is_control), "{line}");
+        assert!(line.chars().count() < 5_000);
+        assert_eq!(Fault::whole("é is short").into_problem(Path::new("f")).to_string(), "f: é is short");
     }
 }

@@ -83,4 +83,11 @@ mod tests {
         clock.set_skew(-5);
         assert_eq!(clock.wall(Instant::now()), DEFAULT_WALL_BASE + 3_000_000_000 - 5);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn later_stamps_sort_later(a in 0_i64..i64::MAX, b in 0_i64..i64::MAX) {
+            proptest::prop_assert_eq!(rfc3339_nano(a).cmp(&rfc3339_nano(b)), a.cmp(&b));
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! What tests do to the runtime from outside: look, script, break, kill.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
@@ -10,7 +11,7 @@ use super::fault::{FaultId, FaultRule};
 use super::ident::Ids;
 use super::lock::lock;
 use super::options::Switches;
-use super::record::{Ending, Snapshot};
+use super::record::{Container, Ending, Sandbox, Snapshot};
 use super::script::{ExecScript, PullScript, Script};
 use super::select::Select;
 use crate::call::Call;
@@ -21,6 +22,15 @@ impl Fake {
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         lock(&self.inner.state).snapshot()
+    }
+
+    /// The same without a copy. `look` must not call the fake.
+    pub fn look<T>(
+        &self,
+        look: impl FnOnce(&BTreeMap<String, Sandbox>, &BTreeMap<String, Container>) -> T,
+    ) -> T {
+        let state = lock(&self.inner.state);
+        look(&state.sandboxes, &state.containers)
     }
 
     /// All calls so far that are still kept, oldest first.
@@ -241,11 +251,13 @@ impl Fake {
             condition("RuntimeReady", switches.runtime_ready),
             condition("NetworkReady", switches.network_ready),
         ];
+        let named = |name: &String| v1::RuntimeHandler { name: name.clone(), ..Default::default() };
+        let handlers = self.inner.options.runtime_handlers.iter().map(named);
         let info = if verbose { [("config".to_owned(), "{}".to_owned())].into() } else { Default::default() };
         v1::StatusResponse {
             status: Some(v1::RuntimeStatus { conditions }),
             info,
-            runtime_handlers: vec![v1::RuntimeHandler { name: String::new(), ..Default::default() }],
+            runtime_handlers: handlers.collect(),
             features: Some(v1::RuntimeFeatures::default()),
         }
     }

@@ -63,7 +63,8 @@ pub enum FaultKind {
     EmptyList,
     /// A list answer is padded to this many bytes on the wire.
     OversizedList(usize),
-    /// A list has a malformed record more, or the answer of a status call is malformed.
+    /// A list has a malformed record more, or the answer of a status call is malformed, or all records in the events of
+    /// a stream that is opened.
     GarbageRecord(Garbage),
     /// Events of the objects that the rule fits are not sent. The rule's call is not looked at.
     DropEvents,
@@ -148,7 +149,6 @@ impl Active {
 }
 
 /// A number in [0, 1) out of the upper 53 bits, as many as an `f64` holds exactly.
-#[allow(clippy::cast_precision_loss, reason = "53 bits fit")]
 fn unit(bits: u64) -> f64 {
     (bits >> 11) as f64 / (1_u64 << 53) as f64
 }
@@ -241,13 +241,17 @@ impl Faults {
         fits.any(Active::draw)
     }
 
-    /// By how many nanoseconds the creation time of `subject` is off.
-    pub(super) fn lie(&self, subject: &Subject) -> i64 {
+    /// By how many nanoseconds a creation time is off. `subject` is only asked where some rule lies: lists are long.
+    pub(super) fn lie(&self, subject: impl FnOnce() -> Subject) -> i64 {
         let mut book = lock(&self.0);
+        if !book.rules.values().any(|active| matches!(active.rule.kind, FaultKind::LieCreatedAt(_))) {
+            return 0;
+        }
+        let subject = subject();
         let mut offset = 0_i64;
         for active in book.rules.values_mut() {
             if let FaultKind::LieCreatedAt(by) = active.rule.kind
-                && active.rule.select.fits(subject)
+                && active.rule.select.fits(&subject)
                 && active.draw()
             {
                 offset = offset.saturating_add(by);

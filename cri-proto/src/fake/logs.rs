@@ -129,4 +129,21 @@ mod tests {
         assert_eq!(parts.len(), 2);
         assert!(parts[0].contains(" P x") && parts[1].ends_with(" F xxx"), "{parts:?}");
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_is_lost_or_added(texts in proptest::collection::vec("[a-zé\n]{0,40}", 0..20)) {
+            let mut rest = BTreeMap::new();
+            let mut written = String::new();
+            for text in &texts {
+                written += &split(&mut rest, 0, &Output { stream: Stream::Stderr, text: text.clone() });
+            }
+            let mut read: String = written
+                .lines()
+                .map(|line| line.split_once(" F ").map_or(String::new(), |(_, text)| format!("{text}\n")))
+                .collect();
+            read += rest.get(&Stream::Stderr).map_or("", String::as_str);
+            proptest::prop_assert_eq!(read, texts.concat());
+        }
+    }
 }

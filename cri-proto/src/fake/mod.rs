@@ -11,6 +11,15 @@
 //!                                                        tests ── control ──┘
 //! ```
 //!
+//! ```
+//! let fake = Fake::default();
+//! fake.script(Select::any().pod("web").attempt(0), Script::exits(1).after(Duration::from_secs(5)));
+//! fake.fault(FaultRule::on(Call::StopContainer, FaultKind::Hang).of(Select::any().uid("u1")).once());
+//! let client = fake.client();
+//! // ... the code under test runs on `client`, on a paused clock ...
+//! assert!(fake.wait_until(Duration::from_secs(60), |fake| fake.snapshot().running().is_empty()).await);
+//! ```
+//!
 //! A fake process that was not scripted ends on SIGTERM with code 143. A real first process of a container that
 //! installs no handler ignores SIGTERM, since the kernel protects the first process of a PID namespace; script
 //! [`OnTerm::Ignore`] where that matters.

@@ -38,6 +38,8 @@ pub struct Options {
     pub runtime_name: String,
     /// Version in the answer of `Version`.
     pub runtime_version: String,
+    /// Runtime handlers that exist; the empty name is the default one.
+    pub runtime_handlers: Vec<String>,
     /// Longest answer in bytes; a longer one becomes ResourceExhausted. containerd and the kubelet use 16 MiB.
     pub max_message_bytes: usize,
 }
@@ -54,6 +56,7 @@ impl Default for Options {
             images: ["pinnace.local/busybox:1.35", "pinnace.local/pause:1"].map(str::to_owned).to_vec(),
             runtime_name: "fake-cri".to_owned(),
             runtime_version: "1.0.0".to_owned(),
+            runtime_handlers: vec![String::new()],
             max_message_bytes: 16 * 1024 * 1024,
         }
     }

@@ -38,7 +38,7 @@ impl RuntimeService for Services {
         let config = request.config.unwrap_or_default();
         let subject = Subject::of_sandbox(None, &config);
         let call = self.0.begin(Call::RunPodSandbox, subject, request.runtime_handler.clone());
-        let reserved = self.0.reserve_sandbox(&config);
+        let reserved = self.0.reserve_sandbox(&config, &request.runtime_handler);
         let fake = self.0.clone();
         call.run(async move {
             let id = fake.run_sandbox(reserved?, config, request.runtime_handler);
@@ -343,7 +343,9 @@ impl RuntimeService for Services {
         _: Request<GetEventsRequest>,
     ) -> Answer<BoxStream<ContainerEventResponse>> {
         let fake = self.0.clone();
-        self.plain(Call::GetContainerEvents).run(async move { fake.event_stream() }).await
+        let call = self.plain(Call::GetContainerEvents);
+        let distort = call.distort();
+        call.run(async move { fake.event_stream(distort) }).await
     }
 
     async fn runtime_config(&self, _: Request<RuntimeConfigRequest>) -> Answer<RuntimeConfigResponse> {

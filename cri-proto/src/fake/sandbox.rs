@@ -47,10 +47,20 @@ impl Fake {
         Ok(Reserved { fake: self.clone(), id, kept: false })
     }
 
-    pub(super) fn reserve_sandbox(&self, config: &PodSandboxConfig) -> Result<Reserved, Status> {
+    /// Checks the request and holds the sandbox's name.
+    pub(super) fn reserve_sandbox(
+        &self,
+        config: &PodSandboxConfig,
+        runtime_handler: &str,
+    ) -> Result<Reserved, Status> {
         let Some(metadata) = &config.metadata else {
             return Err(Status::unknown("sandbox config must include metadata"));
         };
+        if !self.inner.options.runtime_handlers.iter().any(|handler| handler == runtime_handler) {
+            let text =
+                format!("failed to get sandbox runtime: no runtime for \"{runtime_handler}\" is configured");
+            return Err(Status::unknown(text));
+        }
         self.reserve("sandbox", &unique_name(metadata))
     }
 

@@ -67,14 +67,15 @@ impl Fake {
         Ok(ContainerStatusResponse { status: Some(status), info: info(request.verbose, &container.id) })
     }
 
-    pub(super) fn event_stream(&self) -> Result<BoxStream<ContainerEventResponse>, Status> {
+    pub(super) fn event_stream(&self, distort: Distort) -> Result<BoxStream<ContainerEventResponse>, Status> {
         let state = lock(&self.inner.state);
         if !state.switches.events {
             return Err(unknown_method());
         }
         let events = BroadcastStream::new(state.announcer.listen());
         // A listener that was too slow lost some; it is not told, as it is not by containerd.
-        Ok(events.filter_map(|event| async move { event.ok().map(Ok) }).boxed())
+        let heard = events.filter_map(|event| async move { event.ok() });
+        Ok(heard.map(move |event| Ok(spoilt_event(event, &distort))).boxed())
     }
 }
 
@@ -84,6 +85,16 @@ fn spoilt<T: Spoil>(mut record: T, distort: &Distort) -> T {
         record.spoil(garbage);
     }
     record
+}
+
+/// Spoils the records in an event.
+fn spoilt_event(event: ContainerEventResponse, distort: &Distort) -> ContainerEventResponse {
+    let statuses = event.containers_statuses.into_iter().map(|status| spoilt(status, distort));
+    ContainerEventResponse {
+        containers_statuses: statuses.collect(),
+        pod_sandbox_status: event.pod_sandbox_status.map(|status| spoilt(status, distort)),
+        ..event
+    }
 }
 
 /// What a verbose status adds: JSON, as crictl expects it.

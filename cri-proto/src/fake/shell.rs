@@ -245,4 +245,12 @@ mod tests {
         assert_eq!(on_term("trap 'echo bye; sleep 2; exit 0' TERM; sleep infinity"), exit(0, 2));
         assert_eq!(on_term("sleep infinity"), exit(143, 0));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_some_program(script in "[a-z0-9 ;&|'\"\\\n>]{0,60}|(while|do|done|sh -c|trap|echo|sleep|;| )*") {
+            shown(&script, Unknown::RunsForever);
+            shown(&script, Unknown::NotFound);
+        }
+    }
 }

@@ -22,6 +22,9 @@ const MAX_NODES: usize = 150_000;
 /// Most nodes that aliases may add.
 const MAX_REPLAYED: usize = 20_000;
 
+/// Most bytes of text in all, after aliases are expanded: four times the largest file.
+const MAX_SCALAR_BYTES: usize = 4 * 1024 * 1024;
+
 pub(super) fn to_value(bytes: &[u8], is_json: bool) -> Result<Value, Fault> {
     let text = plain_text(bytes)?;
     if !text.trim_start().starts_with('{') {
@@ -68,6 +71,8 @@ fn yaml(text: &str) -> Result<Value, Fault> {
             max_anchors: 1_000,
             max_merge_keys: 1_000,
             max_documents: 2,
+            max_total_scalar_bytes: MAX_SCALAR_BYTES,
+            max_recorded_anchor_bytes: MAX_SCALAR_BYTES,
         },
         alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: MAX_REPLAYED },
         legacy_octal_numbers: true,
@@ -75,12 +80,26 @@ fn yaml(text: &str) -> Result<Value, Fault> {
         with_snippet: false,
     };
     let value: Value = serde_saphyr::from_str_with_options(text, options)
-        .map_err(|error| yaml_fault(error.without_snippet()))?;
+        .map_err(|error| yaml_fault(error.without_snippet(), text))?;
     if value.is_null() { Err(Fault::whole("is empty")) } else { Ok(value) }
 }
 
-fn yaml_fault(error: &YamlError) -> Fault {
-    let what = match error {
+fn yaml_fault(error: &YamlError, text: &str) -> Fault {
+    let mut what = yaml_reason(error);
+    // Words of the parser help, but they may quote a character or a name; of a Secret nothing is quoted.
+    if let YamlError::ExternalMessage { msg, .. } = error
+        && !text.contains("Secret")
+    {
+        what = format!("{what}: {}", msg.chars().take(200).collect::<String>());
+    }
+    match error.location() {
+        Some(place) => Fault::whole(format!("{what} (line {}, column {})", place.line(), place.column())),
+        None => Fault::whole(what),
+    }
+}
+
+fn yaml_reason(error: &YamlError) -> String {
+    match error {
         YamlError::MultipleDocuments { .. } => {
             "has more than one document, expected one manifest per file".into()
         }
@@ -90,16 +109,12 @@ fn yaml_fault(error: &YamlError) -> Fault {
         YamlError::AliasReplayLimitExceeded { .. }
         | YamlError::AliasExpansionLimitExceeded { .. }
         | YamlError::AliasReplayStackDepthExceeded { .. } => "expands aliases beyond the limit".into(),
+        YamlError::AliasError { error, .. } => yaml_reason(error),
         YamlError::UnknownAnchor { .. } => "has an alias without an anchor".into(),
         YamlError::NonFiniteFloat { .. } => "has a number that is not finite".into(),
         YamlError::InvalidScalar { ty, .. } => format!("is not valid YAML: invalid {ty}"),
-        // The parser's own words name tokens and indentation, not the text of the file.
         YamlError::Unexpected { expected, .. } => format!("is not valid YAML: expected {expected}"),
         _ => "is not valid YAML".into(),
-    };
-    match error.location() {
-        Some(place) => Fault::whole(format!("{what} (line {}, column {})", place.line(), place.column())),
-        None => Fault::whole(what),
     }
 }
 
@@ -109,6 +124,9 @@ fn budget_reason(breach: &serde_saphyr::budget::BudgetBreach) -> String {
         Breach::Depth { .. } => format!("is nested deeper than {MAX_DEPTH} levels"),
         Breach::Documents { .. } => "has more than one document, expected one manifest per file".into(),
         Breach::Nodes { .. } | Breach::Events { .. } => format!("has more than {MAX_NODES} nodes"),
+        Breach::ScalarBytes { .. } => {
+            format!("has more than {MAX_SCALAR_BYTES} bytes of text, aliases expanded")
+        }
         _ => "uses aliases, anchors or merge keys beyond the limit".into(),
     }
 }

@@ -26,6 +26,9 @@ pub(super) const MAX_FILES: usize = 5_000;
 /// Most names that are listed: a directory with more is some other directory.
 const MAX_NAMES: usize = 50_000;
 
+/// Most names that are no text which are reported.
+const MAX_ODD_NAMES: usize = 10;
+
 /// A file that changed so recently may change again within one tick of its time stamp, unseen.
 const STAMP_SETTLES: Duration = Duration::from_secs(2);
 
@@ -47,14 +50,14 @@ pub(super) struct Directory {
 
 impl Directory {
     pub(super) fn look(&self) -> Look {
-        let paths = match self.paths() {
+        let mut problems = Vec::new();
+        let paths = match self.paths(&mut problems) {
             Ok(paths) => paths,
             Err(error) => {
                 let reason = format!("cannot be read, what runs goes on: {error}");
                 return Look::Unreadable(self.problem(reason));
             }
         };
-        let mut problems = Vec::new();
         if paths.len() > MAX_FILES {
             let reason = format!("has {} files, only {MAX_FILES} of them are read", paths.len());
             problems.push(self.problem(reason));
@@ -72,7 +75,7 @@ impl Directory {
     }
 
     /// Paths of all that may be a manifest, sorted.
-    fn paths(&self) -> io::Result<Vec<PathBuf>> {
+    fn paths(&self, problems: &mut Vec<Problem>) -> io::Result<Vec<PathBuf>> {
         match fs::metadata(&self.path) {
             Ok(metadata) if metadata.is_dir() => {}
             Ok(_) => return Ok(vec![self.path.clone()]),
@@ -86,6 +89,15 @@ impl Directory {
         for entry in fs::read_dir(&self.path)? {
             let name = entry?.file_name();
             if name.as_encoded_bytes().starts_with(b".") {
+                continue;
+            }
+            // The path is printed, and kept in the journal as text.
+            if name.to_str().is_none_or(|name| name.contains(char::is_control)) {
+                if problems.len() < MAX_ODD_NAMES {
+                    let reason =
+                        format!("has a file whose name is not plain text, which is not read: {name:?}");
+                    problems.push(self.problem(reason));
+                }
                 continue;
             }
             if paths.len() == MAX_NAMES {

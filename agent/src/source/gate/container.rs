@@ -8,32 +8,13 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use super::{Filled, Holds, Inherited, security};
 
 pub(super) fn container(at: &str, container: &Container, inherited: Inherited, holds: &mut Holds) {
+    #[rustfmt::skip]
     let Container {
-        args,
-        command,
-        env,
-        env_from,
-        image: _,
-        image_pull_policy: _,
-        lifecycle,
-        liveness_probe,
-        name: _,
-        ports,
-        readiness_probe,
-        resize_policy: _,
-        resources,
-        restart_policy,
-        restart_policy_rules,
-        security_context,
-        startup_probe,
-        stdin: _,
-        stdin_once: _,
-        termination_message_path: _,
-        termination_message_policy: _,
-        tty: _,
-        volume_devices,
-        volume_mounts,
-        working_dir: _,
+        args, command, env, env_from, image: _, image_pull_policy: _, lifecycle, liveness_probe,
+        name: _, ports, readiness_probe, resize_policy: _, resources, restart_policy,
+        restart_policy_rules, security_context, startup_probe, stdin: _, stdin_once: _,
+        termination_message_path: _, termination_message_policy: _, tty: _, volume_devices,
+        volume_mounts, working_dir: _,
     } = container;
     expandable(at, "command", command, holds);
     expandable(at, "args", args, holds);

@@ -20,38 +20,12 @@ pub(in crate::source) fn kinds_named(volume: &Volume) -> usize {
 }
 
 fn kinds(volume: &Volume) -> [Option<&'static str>; 30] {
+    #[rustfmt::skip]
     let Volume {
-        name: _,
-        aws_elastic_block_store,
-        azure_disk,
-        azure_file,
-        cephfs,
-        cinder,
-        config_map,
-        csi,
-        downward_api,
-        empty_dir,
-        ephemeral,
-        fc,
-        flex_volume,
-        flocker,
-        gce_persistent_disk,
-        git_repo,
-        glusterfs,
-        host_path,
-        image,
-        iscsi,
-        nfs,
-        persistent_volume_claim,
-        photon_persistent_disk,
-        portworx_volume,
-        projected,
-        quobyte,
-        rbd,
-        scale_io,
-        secret,
-        storageos,
-        vsphere_volume,
+        name: _, aws_elastic_block_store, azure_disk, azure_file, cephfs, cinder, config_map, csi,
+        downward_api, empty_dir, ephemeral, fc, flex_volume, flocker, gce_persistent_disk, git_repo,
+        glusterfs, host_path, image, iscsi, nfs, persistent_volume_claim, photon_persistent_disk,
+        portworx_volume, projected, quobyte, rbd, scale_io, secret, storageos, vsphere_volume,
     } = volume;
     [
         aws_elastic_block_store.as_ref().map(|_| "awsElasticBlockStore"),

@@ -178,7 +178,7 @@ fn container_fields() {
 }
 
 #[test]
-fn ports() {
+fn a75_ports() {
     check(
         container(json!({"ports": [
             {"containerPort": 0}, {"containerPort": 65536}, {"containerPort": 1, "hostPort": -1, "protocol": "HTTP"},

@@ -233,3 +233,13 @@ async fn virtual_time_does_not_pass_by_itself() {
     ids(&pod.client).await;
     assert_eq!(before.elapsed(), Duration::ZERO);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a70_events_may_carry_garbage() {
+    let fake = Fake::default();
+    fake.fault(FaultRule::on(Call::GetContainerEvents, FaultKind::GarbageRecord(Garbage::NoMetadata)));
+    let mut events = fake.client().events().await.expect("events");
+    Pod::created(fake.clone(), "web", &[]).await;
+    let first = events.next().await.expect("stream goes on").expect("event");
+    assert!(first.pod_sandbox_status.is_some_and(|status| status.metadata.is_none()));
+}

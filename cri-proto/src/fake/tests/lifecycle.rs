@@ -90,6 +90,7 @@ async fn names_are_reserved_until_removal() {
     pod.client.remove_container(&pod.container).await.expect("remove");
     assert_ne!(twin().await.expect("the name is free again"), pod.container);
     pod.client.remove_sandbox(&pod.sandbox).await.expect("remove");
+    pod.client.run_sandbox(sandbox_config(&pod.shape), "unheard-of").await.expect_err("no such handler");
     pod.client.run_sandbox(sandbox_config(&pod.shape), "").await.expect("the name is free again");
 }
 

@@ -1,8 +1,10 @@
 //! Tests of the fake itself, through the client, over in-memory streams, on a paused clock.
 
+mod control;
 mod faults;
 mod lifecycle;
 mod lists;
+mod lost;
 mod serving;
 
 use super::*;

@@ -94,3 +94,22 @@ fn an_unchanged_file_is_not_read_again_once_its_stamp_is_settled() {
         "a changed file is not the same"
     );
 }
+
+#[test]
+fn a_name_that_is_no_plain_text_is_a_problem_of_the_directory() {
+    use std::os::unix::ffi::OsStrExt;
+    let bench = Bench::after(0);
+    fs::write(bench.root.path().join(std::ffi::OsStr::from_bytes(b"b\xff")), POD).unwrap();
+    fs::write(bench.root.path().join("c\nd"), POD).unwrap();
+    let Look::Read { files, mut problems } = bench.directory.look() else { panic!("unreadable") };
+    assert_eq!(files.len(), 1);
+    problems.sort_by_key(|problem| problem.reason.clone());
+    let reasons: Vec<_> = problems.iter().map(|problem| problem.reason.as_str()).collect();
+    assert_eq!(
+        reasons,
+        [
+            "has a file whose name is not plain text, which is not read: \"b\\xFF\"",
+            "has a file whose name is not plain text, which is not read: \"c\\nd\"",
+        ]
+    );
+}
