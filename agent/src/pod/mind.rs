@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use pinnace_cri::container::ContainerState;
 use pinnace_cri::id::SandboxId;
 use pinnace_pleg::snapshot::PodObserved;
 
@@ -238,8 +239,10 @@ impl Mind {
         for container in &seen.containers {
             let asked = self.history.containers.get(&container.record.name).and_then(|known| known.attempt);
             let key = Key::Start(container.record.name.clone());
-            let in_doubt = self.failed.get(&key).is_some_and(|failed| failed.failure.in_doubt);
-            if in_doubt && Some(container.record.attempt) >= asked {
+            let waiting = container.record.state == ContainerState::Created;
+            // An instance that a failed start left as it was answers nothing: its next try keeps its delay.
+            let overtaken = |failed: &Failed| failed.failure.in_doubt && !(failed.failure.made && waiting);
+            if self.failed.get(&key).is_some_and(overtaken) && Some(container.record.attempt) >= asked {
                 self.failed.remove(&key);
             }
         }
