@@ -9,3 +9,5 @@ mod lifecycle;
 mod lost_replies;
 mod manifests;
 mod restart;
+mod rpc_faults;
+mod slow_runtime;
