@@ -12,6 +12,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use pinnace::board::Board;
+use pinnace::pod::card::Card;
+use pinnace::pod::status::{self, Subject};
 use pinnace::server::views::Views;
 use pinnace::source::desired::DesiredPod;
 use pinnace::view::{ContainerView, PodView};
@@ -111,10 +114,10 @@ impl Checker {
     }
 
     /// Samples what the agent says.
-    pub fn sample(&self, views: &impl Views) {
-        for pod in views.pods() {
-            let Ok(explained) = views.explain(&pod.uid) else { continue };
-            self.lock().shown(&pod, &explained.containers);
+    pub fn sample(&self, board: &Board) {
+        for card in board.cards.all() {
+            let (pod, containers) = view_of(board, &card);
+            self.lock().shown(&pod, &containers);
         }
     }
 
@@ -134,6 +137,14 @@ impl Checker {
         drop(book);
         self.verify();
     }
+}
+
+/// What the board shows of one pod, without asking it for all.
+pub fn view_of(board: &Board, card: &Card) -> (PodView, Vec<ContainerView>) {
+    let snapshot = board.observed.borrow().clone();
+    let (face, seen) = (card.face(), snapshot.pod(&card.uid).map(AsRef::as_ref));
+    let subject = Subject { uid: &card.uid, face: &face, seen, dirs: &board.dirs };
+    (status::pod(&subject), status::containers(&subject))
 }
 
 impl Wanted {

@@ -16,9 +16,11 @@ use pinnace::clock::Clock;
 use pinnace::disk::{Disk, RealDisk};
 use pinnace::events::EventLog;
 use pinnace::journal::Journal;
+use pinnace::pod::card::Card;
 use pinnace::pod::container::Site;
 use pinnace::pod::mind::Pace;
 use pinnace::pod::paths::Dirs;
+use pinnace::pod::plan::Wish;
 use pinnace::pod::resources::Node as Memory;
 use pinnace::pod::security::Defaults;
 use pinnace::server::views::Views;
@@ -216,16 +218,20 @@ impl Node {
 
     /// The view of a pod by the name in its manifest.
     pub fn pod(&self, name: &str) -> Option<PodView> {
-        let full = format!("{name}-{NODE}");
-        self.board.pods().into_iter().find(|pod| pod.name == full || pod.name == name)
+        Some(self.views(name)?.0)
+    }
+
+    /// The newest admitted pod of that name is asked alone: tests look each millisecond.
+    fn views(&self, name: &str) -> Option<(PodView, Vec<ContainerView>)> {
+        let full = [format!("default/{name}"), format!("default/{name}-{NODE}")];
+        let cards = self.board.cards.all().into_iter();
+        let mut found: Vec<Arc<Card>> = cards.filter(|card| full.contains(&card.full_name())).collect();
+        found.sort_by_key(|card| card.face().wish == Wish::Run);
+        found.last().map(|card| history::view_of(&self.board, card))
     }
 
     pub fn container(&self, pod: &str, name: &str) -> Option<ContainerView> {
-        let full = format!("{pod}-{NODE}");
-        self.board
-            .containers()
-            .into_iter()
-            .find(|container| (container.pod == full || container.pod == pod) && container.name == name)
+        self.views(pod)?.1.into_iter().find(|container| container.name == name)
     }
 
     pub fn is_running(&self, pod: &str) -> bool {
@@ -252,7 +258,9 @@ impl Node {
 
 async fn sample(checker: Checker, board: Board) {
     loop {
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        // Of a full node a sample is real work, and virtual time makes many of them.
+        let pods = u64::try_from(board.cards.all().len()).unwrap_or(u64::MAX);
+        tokio::time::sleep(Duration::from_millis(100.max(pods.saturating_mul(10)))).await;
         checker.sample(&board);
     }
 }

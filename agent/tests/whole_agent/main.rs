@@ -5,9 +5,13 @@ mod harness;
 
 mod backoff;
 mod checks;
+mod clock_steps;
+mod latency;
 mod lifecycle;
 mod lost_replies;
+mod malformed;
 mod manifests;
+mod pods;
 mod restart;
 mod rpc_faults;
 mod slow_runtime;
