@@ -148,7 +148,10 @@ async fn a_dead_sandbox_is_replaced_and_its_containers_start_by_policy() {
             assert_eq!(made, 1, "a second sandbox for a pod that never restarts");
             assert_eq!(node.container("web", "main").unwrap().exit_code, Some(137));
         } else {
-            node.until("runs again", LIMIT, |node| node.is_running("web")).await;
+            node.until("runs again", LIMIT, |node| {
+                node.is_running("web") && node.pod("web").unwrap().restarts == 1
+            })
+            .await;
             let now = node.runtime();
             let container = running(&now, "main");
             assert_eq!(container.metadata().attempt, 1);

@@ -69,6 +69,8 @@ fn recovered(node: &Node) -> bool {
 /// A witness that runs throughout, a pod that goes, one that comes, and a job that ends during the fault.
 async fn one_fault(call: Call, code: Code, times: Times) {
     let case = format!("{call} {code:?} {times:?}");
+    // The name of the case under way, for a run that does not end.
+    println!("{case}");
     let node = Make::new().start(&[sleeper("keep"), sleeper("gone")]);
     node.until_running("keep").await;
     node.until_running("gone").await;
