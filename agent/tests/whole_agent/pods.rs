@@ -39,11 +39,8 @@ async fn what_a_kubelet_left_is_taken_over_without_a_restart() {
     let uids: Vec<_> = (0..5).map(|index| format!("0c5d1fd7-6d8a-4b0f-9c0e-00000000000{index}")).collect();
     let ids: Vec<_> =
         uids.iter().enumerate().map(|(index, uid)| seed(&make, &format!("web{index}"), uid)).collect();
-    let pods: Vec<_> = uids
-        .iter()
-        .enumerate()
-        .map(|(index, uid)| with_uid(sleeper(&format!("web{index}")), uid))
-        .collect();
+    let pods: Vec<_> =
+        uids.iter().enumerate().map(|(index, uid)| with_uid(sleeper(&format!("web{index}")), uid)).collect();
     let node = make.start(&pods);
     for index in 0..5 {
         node.until_running(&format!("web{index}")).await;
@@ -56,7 +53,8 @@ async fn what_a_kubelet_left_is_taken_over_without_a_restart() {
     }
     // A restart that comes later continues the kubelet's count.
     make.fake.kill(&ids[0]);
-    node.until("restarted", LIMIT, |node| node.is_running("web0") && node.pod("web0").unwrap().restarts == 3).await;
+    node.until("restarted", LIMIT, |node| node.is_running("web0") && node.pod("web0").unwrap().restarts == 3)
+        .await;
     node.stop().await;
 }
 
@@ -68,8 +66,10 @@ async fn orphans_are_taken_down_once_the_sources_have_answered_and_not_before() 
     tokio::time::sleep(Duration::from_secs(300)).await;
     assert_eq!(node.mutations(), 0);
     node.want(&[sleeper("web")]);
-    node.until("the orphan is gone", LIMIT, |node| node.runtime().sandboxes.len() == 1 && node.is_running("web"))
-        .await;
+    node.until("the orphan is gone", LIMIT, |node| {
+        node.runtime().sandboxes.len() == 1 && node.is_running("web")
+    })
+    .await;
     node.at_rest().await;
     node.stop().await;
 }
@@ -228,13 +228,8 @@ async fn a_full_disk_stops_no_pod_and_keeps_exits_that_are_not_written() {
     let make = Make { disk: disk.clone(), ..Make::new() };
     let node = make.start(&[sleeper("web"), pod("job", "OnFailure", &["sh", "-c", "sleep 30; exit 7"])]);
     node.until_running("web").await;
-    let full = Failing {
-        from: 0,
-        calls: u64::MAX,
-        kind: ErrorKind::StorageFull,
-        partial: 0,
-        after_rename: false,
-    };
+    let full =
+        Failing { from: 0, calls: u64::MAX, kind: ErrorKind::StorageFull, partial: 0, after_rename: false };
     disk.set_failing(Some(full));
     node.until("the condition is told", Duration::from_secs(90), |node| {
         node.board.problems().iter().any(|said| said.contains("journal"))
@@ -253,8 +248,10 @@ async fn a_full_disk_stops_no_pod_and_keeps_exits_that_are_not_written() {
         .collect();
     assert_eq!(web, [Some(143)], "ended, and kept\n{}", node.describe());
     disk.set_failing(None);
-    node.until("gone once the disk is mended", Duration::from_secs(60), |node| node.pod("web").is_none()).await;
-    node.until("the condition is over", Duration::from_secs(60), |node| node.board.problems().is_empty()).await;
+    node.until("gone once the disk is mended", Duration::from_secs(60), |node| node.pod("web").is_none())
+        .await;
+    node.until("the condition is over", Duration::from_secs(60), |node| node.board.problems().is_empty())
+        .await;
     node.stop_anyhow().await;
 }
 
