@@ -102,20 +102,23 @@ pub struct Failure {
     pub message: String,
     /// Its effect may come about all the same.
     pub in_doubt: bool,
+    /// The instance is made; it was starting it that failed. Seeing it there answers no doubt.
+    pub made: bool,
 }
 
 impl Failure {
     fn call(reason: &'static str, creates: bool, error: &Error) -> Self {
-        Self { reason, message: Chain(error).to_string(), in_doubt: creates && !error.is_definite() }
+        let in_doubt = creates && !error.is_definite();
+        Self { reason, message: Chain(error).to_string(), in_doubt, made: false }
     }
 
     /// A bug of ours ended the call: whether it took effect is open.
     pub(crate) fn panicked(panic: &WorkerPanic) -> Self {
-        Self { reason: "", message: panic.to_string(), in_doubt: true }
+        Self { reason: "", message: panic.to_string(), in_doubt: true, made: false }
     }
 
     pub(crate) fn plain(reason: &'static str, message: String) -> Self {
-        Self { reason, message, in_doubt: false }
+        Self { reason, message, in_doubt: false, made: false }
     }
 }
 
@@ -270,7 +273,8 @@ impl Actor {
             return Ok(Done::Changed);
         }
         if let Err(error) = self.client.start_container(id).await {
-            return Err(self.start_failed(job, "RunContainerError", &error));
+            let failure = self.start_failed(job, "RunContainerError", &error);
+            return Err(Failure { made: true, ..failure });
         }
         self.events.normal(&job.object, "Started", "Container started", self.clock.now().wall);
         self.link_log(job, &spec.name, attempt, id).await;

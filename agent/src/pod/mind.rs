@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use pinnace_cri::id::SandboxId;
+use pinnace_cri::container::ContainerState;
+use pinnace_cri::id::{ContainerId, SandboxId};
 use pinnace_pleg::snapshot::PodObserved;
 
 use crate::clock::{Now, Stamp};
@@ -67,6 +68,8 @@ pub struct Mind {
     /// The sequence when the last action ended.
     acted_at: u64,
     traces_gone: bool,
+    /// An earlier pass had a fresh observation: what is new now has just happened.
+    watching: bool,
 }
 
 /// What a pass knows beside the worker's state.
@@ -112,6 +115,7 @@ impl Mind {
 
     /// Takes note of how fresh the observation is.
     pub fn observe(&mut self, freshness: u64) {
+        self.watching |= self.is_fresh();
         if freshness > self.acted_at && freshness > self.seen_at {
             self.seen_at = freshness;
             self.looks = self.looks.saturating_add(1);
@@ -141,6 +145,7 @@ impl Mind {
             seen: around.seen,
             fresh: self.is_fresh(),
             looks: self.looks,
+            watching: self.watching,
             images: &self.images,
             stopped: &self.stopped,
             busy: &self.busy,
@@ -199,19 +204,24 @@ impl Mind {
         }
         match result {
             Ok(done) => {
-                self.failed.remove(&key);
+                if must_vanish(step) {
+                    self.fail(key.clone(), still_there(), pace, now);
+                } else {
+                    self.failed.remove(&key);
+                }
                 if !matches!(step, Step::EnsureImage { .. }) {
                     self.unseen.insert(key);
                 }
                 self.achieved(done);
             }
-            Err(failure) => {
-                let failures = self.failed.get(&key).map_or(0, |failed| failed.failures).saturating_add(1);
-                let delay = pace.delay(&key, failures);
-                self.failed
-                    .insert(key, Failed { at: now.stamp(), delay, failures, failure: failure.clone() });
-            }
+            Err(failure) => self.fail(key, failure.clone(), pace, now),
         }
+    }
+
+    fn fail(&mut self, key: Key, failure: Failure, pace: &Pace, now: &Now) {
+        let failures = self.failed.get(&key).map_or(0, |failed| failed.failures).saturating_add(1);
+        let delay = pace.delay(&key, failures);
+        self.failed.insert(key, Failed { at: now.stamp(), delay, failures, failure });
     }
 
     fn achieved(&mut self, done: &Done) {
@@ -230,6 +240,7 @@ impl Mind {
 
     /// Forgets failures that the observation has overtaken: what was in doubt has shown itself.
     pub fn forget_overtaken(&mut self, seen: Option<&PodObserved>) {
+        self.failed.retain(|key, _| is_there(key, seen));
         let Some(seen) = seen else { return };
         let sandbox = seen.sandboxes.iter().map(|sandbox| sandbox.record.attempt).max();
         if sandbox.is_some() && sandbox >= self.history.sandbox_attempt {
@@ -238,12 +249,38 @@ impl Mind {
         for container in &seen.containers {
             let asked = self.history.containers.get(&container.record.name).and_then(|known| known.attempt);
             let key = Key::Start(container.record.name.clone());
-            let in_doubt = self.failed.get(&key).is_some_and(|failed| failed.failure.in_doubt);
-            if in_doubt && Some(container.record.attempt) >= asked {
+            let waiting = container.record.state == ContainerState::Created;
+            // An instance that a failed start left as it was answers nothing: its next try keeps its delay.
+            let overtaken = |failed: &Failed| failed.failure.in_doubt && !(failed.failure.made && waiting);
+            if self.failed.get(&key).is_some_and(overtaken) && Some(container.record.attempt) >= asked {
                 self.failed.remove(&key);
             }
         }
         self.stopped.retain(|id| seen.sandboxes.iter().any(|sandbox| sandbox.record.id == *id));
+    }
+}
+
+/// Steps whose success shows in what they worked on being gone or ended. If it is planned again all the same, the
+/// runtime said "done" or "not found" of something that it still lists: the next try waits as after a failure.
+fn must_vanish(step: &Step) -> bool {
+    matches!(step, Step::StopContainer { .. } | Step::RemoveContainer { .. } | Step::RemoveSandbox { .. })
+}
+
+fn still_there() -> Failure {
+    Failure::plain("", "the runtime said that it was done, and still shows it".to_owned())
+}
+
+/// False for what is known of an object that is gone.
+fn is_there(key: &Key, seen: Option<&PodObserved>) -> bool {
+    let sandbox =
+        |id: &SandboxId| seen.is_some_and(|seen| seen.sandboxes.iter().any(|known| known.record.id == *id));
+    let container = |id: &ContainerId| {
+        seen.is_some_and(|seen| seen.containers.iter().any(|known| known.record.id == *id))
+    };
+    match key {
+        Key::SandboxEnd(id) => sandbox(id),
+        Key::Stop(id) | Key::Remove(id) => container(id),
+        Key::Sandbox | Key::Image(_) | Key::Start(_) | Key::Traces => true,
     }
 }
 

@@ -71,6 +71,8 @@ pub struct Input<'a> {
     pub fresh: bool,
     /// How many observations began after the pod's last action ended.
     pub looks: u32,
+    /// The pod was observed before, in this life of the agent: what is new has just happened.
+    pub watching: bool,
     /// Images by container name.
     pub images: &'a BTreeMap<String, Image>,
     /// Sandboxes that the runtime confirmed as stopped.
@@ -220,3 +222,6 @@ pub(crate) fn offer(input: &Input<'_>, plan: &mut Plan, step: Step) {
         _ => plan.steps.push(step),
     }
 }
+
+#[cfg(test)]
+mod tests;

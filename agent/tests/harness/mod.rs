@@ -2,10 +2,13 @@
 
 #![allow(dead_code, unreachable_pub, missing_docs, reason = "each test file uses a part of it")]
 
+pub mod history;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use history::Checker;
 use jiff::Timestamp;
 use pinnace::app::{self, Parts};
 use pinnace::board::Board;
@@ -13,9 +16,11 @@ use pinnace::clock::Clock;
 use pinnace::disk::{Disk, RealDisk};
 use pinnace::events::EventLog;
 use pinnace::journal::Journal;
+use pinnace::pod::card::Card;
 use pinnace::pod::container::Site;
 use pinnace::pod::mind::Pace;
 use pinnace::pod::paths::Dirs;
+use pinnace::pod::plan::Wish;
 use pinnace::pod::resources::Node as Memory;
 use pinnace::pod::security::Defaults;
 use pinnace::server::views::Views;
@@ -29,6 +34,7 @@ use pinnace_pleg::relist;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 /// Name of the node in tests.
@@ -45,6 +51,9 @@ pub struct Node {
     stop: CancellationToken,
     supervision: Option<Supervision>,
     pub dir: Arc<TempDir>,
+    pub checker: Checker,
+    /// Samples the views for the checker.
+    sampler: JoinSet<()>,
 }
 
 /// What a node is made with.
@@ -56,6 +65,7 @@ pub struct Make {
     pub clock: Clock,
     pub pace: Pace,
     pub ownership: Ownership,
+    pub checker: Checker,
 }
 
 impl Make {
@@ -67,6 +77,7 @@ impl Make {
     pub fn on(fake: Fake) -> Self {
         let wall = Timestamp::from_nanosecond(i128::from(fake.wall())).unwrap();
         Self {
+            checker: Checker::attach(&fake),
             fake,
             dir: Arc::new(tempfile::tempdir().unwrap()),
             disk: Arc::new(RealDisk),
@@ -115,7 +126,12 @@ impl Make {
             events: EventLog::default(),
         };
         let board = app::start(parts, opened, desired, &supervisor);
+        self.checker.unsynced();
+        let mut sampler = JoinSet::new();
+        sampler.spawn(sample(self.checker.clone(), board.clone()));
         Node {
+            checker: self.checker.clone(),
+            sampler,
             fake: self.fake.clone(),
             board,
             clock: self.clock.clone(),
@@ -130,8 +146,9 @@ impl Make {
 impl Node {
     /// The sources now want exactly these pods.
     pub fn want(&self, pods: &[Value]) {
-        let pods = pods.iter().map(|pod| desired(pod));
-        let pods = pods.map(|pod| (pod.uid.clone(), Arc::new(pod))).collect();
+        let pods: Vec<_> = pods.iter().map(desired).collect();
+        self.checker.wants(&pods);
+        let pods = pods.into_iter().map(|pod| (pod.uid.clone(), Arc::new(pod))).collect();
         self.wish.send_replace(Arc::new(Desired { synced: true, pods, problems: Vec::new() }));
     }
 
@@ -141,19 +158,41 @@ impl Node {
         if let Some(supervision) = self.supervision.take() {
             supervision.wait().await.expect("the agent did not stop in order");
         }
+        self.checker.sample(&self.board);
+        self.checker.verify();
+    }
+
+    /// Stops the agent while calls may be under way, which it does not wait for beyond its drain.
+    pub async fn stop_anyhow(mut self) {
+        self.stop.cancel();
+        if let Some(supervision) = self.supervision.take() {
+            let _unfinished = supervision.wait().await;
+        }
+        self.checker.verify();
+    }
+
+    /// Waits until everything is at rest and evaluates what must hold then.
+    pub async fn at_rest(&self) {
+        tokio::time::sleep(Duration::from_secs(120)).await;
+        self.checker.at_rest(self);
     }
 
     /// Waits in virtual time until `done`, and fails with the node's state if it takes longer than `limit`.
     pub async fn until(&self, what: &str, limit: Duration, done: impl Fn(&Self) -> bool) {
-        let deadline = tokio::time::Instant::now() + limit;
+        let began = tokio::time::Instant::now();
         while !done(self) {
-            assert!(
-                tokio::time::Instant::now() < deadline,
-                "not within {limit:?}: {what}\n{}",
-                self.describe()
-            );
-            tokio::time::sleep(Duration::from_millis(1)).await;
+            self.checker.verify();
+            let waited = began.elapsed();
+            assert!(waited < limit, "not within {limit:?}: {what}\n{}", self.describe());
+            // Exact where milliseconds are asserted; long waits need fewer looks.
+            let step = if waited < Duration::from_secs(2) { 1 } else { 20 };
+            tokio::time::sleep(Duration::from_millis(step)).await;
         }
+    }
+
+    /// Calls so far that changed something in the runtime.
+    pub fn mutations(&self) -> usize {
+        self.fake.count_calls(|record| history::mutates(record.call))
     }
 
     /// What everybody says, for the message of a failed test.
@@ -179,15 +218,20 @@ impl Node {
 
     /// The view of a pod by the name in its manifest.
     pub fn pod(&self, name: &str) -> Option<PodView> {
-        let full = format!("{name}-{NODE}");
-        self.board.pods().into_iter().find(|pod| pod.name == full || pod.name == name)
+        Some(self.views(name)?.0)
+    }
+
+    /// The newest admitted pod of that name is asked alone: tests look each millisecond.
+    fn views(&self, name: &str) -> Option<(PodView, Vec<ContainerView>)> {
+        let full = [format!("default/{name}"), format!("default/{name}-{NODE}")];
+        let cards = self.board.cards.all().into_iter();
+        let mut found: Vec<Arc<Card>> = cards.filter(|card| full.contains(&card.full_name())).collect();
+        found.sort_by_key(|card| card.face().wish == Wish::Run);
+        found.last().map(|card| history::view_of(&self.board, card))
     }
 
     pub fn container(&self, pod: &str, name: &str) -> Option<ContainerView> {
-        let full = format!("{pod}-{NODE}");
-        self.board.containers().into_iter().find(|container| {
-            (container.pod == full || container.pod == pod) && container.name == name
-        })
+        self.views(pod)?.1.into_iter().find(|container| container.name == name)
     }
 
     pub fn is_running(&self, pod: &str) -> bool {
@@ -209,6 +253,15 @@ impl Node {
             && snapshot.sandboxes.is_empty()
             && entries(&self.dir.path().join("logs")).is_empty()
             && entries(&self.dir.path().join("root").join("pods")).is_empty()
+    }
+}
+
+async fn sample(checker: Checker, board: Board) {
+    loop {
+        // Of a full node a sample is real work, and virtual time makes many of them.
+        let pods = u64::try_from(board.cards.all().len()).unwrap_or(u64::MAX);
+        tokio::time::sleep(Duration::from_millis(100.max(pods.saturating_mul(10)))).await;
+        checker.sample(&board);
     }
 }
 

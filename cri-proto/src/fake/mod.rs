@@ -85,6 +85,8 @@ pub use select::{Select, Subject};
 pub use serve::{Connector, Server};
 pub use shape::{PodShape, container_config, sandbox_config};
 pub use stats::Usage;
+/// The codes that rules and outcomes name.
+pub use tonic::Code;
 
 /// A fake runtime; clones are handles of the same one. It is made and used inside a tokio runtime.
 #[derive(Debug, Clone)]

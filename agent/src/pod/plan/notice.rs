@@ -22,6 +22,9 @@ pub const UNKNOWN_MESSAGE: &str =
     "The container could not be located when the pod was deleted.  The container used to be Running";
 /// How far back a runtime's stamp may move the moment at which an exit counts as seen.
 const AGE_LIMIT: Duration = Duration::from_secs(600);
+/// The same while the pod is watched, when an exit is seen within about a second: a stamp that is older was made by a clock
+/// that has stepped, and must not make a delay seem over.
+const WATCHED_AGE_LIMIT: Duration = Duration::from_secs(1);
 
 /// What is new, oldest first.
 #[must_use]
@@ -32,7 +35,7 @@ pub fn notice(input: &Input<'_>) -> Vec<What> {
         for container in instances(seen) {
             let history = input.history.containers.get(&container.record.name);
             running(container, history, &mut notes);
-            exited(input.now, container, history, &mut notes);
+            exited(input, container, history, &mut notes);
         }
     }
     if input.fresh {
@@ -64,7 +67,12 @@ fn running(container: &ContainerSeen, history: Option<&ContainerHistory>, notes:
     }
 }
 
-fn exited(now: &Now, container: &ContainerSeen, history: Option<&ContainerHistory>, notes: &mut Vec<What>) {
+fn exited(
+    input: &Input<'_>,
+    container: &ContainerSeen,
+    history: Option<&ContainerHistory>,
+    notes: &mut Vec<What>,
+) {
     let record = &container.record;
     let known = history.and_then(|history| history.last_exit.as_ref()).map(|exit| exit.attempt);
     let Some(status) = container.status.as_ref().filter(|status| status.state == ContainerState::Exited)
@@ -73,7 +81,8 @@ fn exited(now: &Now, container: &ContainerSeen, history: Option<&ContainerHistor
     };
     if known < Some(record.attempt) {
         let exit = exit_of(status, record.attempt);
-        let seen = seen_at(now, exit.finished_at);
+        let limit = if input.watching { WATCHED_AGE_LIMIT } else { AGE_LIMIT };
+        let seen = seen_at(input.now, exit.finished_at, limit);
         notes.push(What::Exited { name: record.name.clone(), exit, seen });
     }
 }
@@ -101,9 +110,9 @@ fn reason_of(status: &ContainerStatus) -> String {
 
 /// The moment that backoff counts from: now, less the age that the runtime's stamp gives an exit that
 /// was found late. A stamp from the future, or from a clock that has stepped, gives an age within limits.
-fn seen_at(now: &Now, finished_at: i64) -> Stamp {
+fn seen_at(now: &Now, finished_at: i64, limit: Duration) -> Stamp {
     let finished = Timestamp::from_nanosecond(i128::from(finished_at)).unwrap_or(now.wall);
-    let age = if finished_at <= 0 { Duration::ZERO } else { now.since_wall(finished, AGE_LIMIT) };
+    let age = if finished_at <= 0 { Duration::ZERO } else { now.since_wall(finished, limit) };
     let mut stamp = now.stamp();
     let millis = u64::try_from(age.as_millis()).unwrap_or(0);
     stamp.boot.millis = stamp.boot.millis.saturating_sub(millis);

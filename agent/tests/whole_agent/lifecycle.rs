@@ -1,10 +1,8 @@
 //! Pods from wish to end, in virtual time against the fake runtime.
 
-mod harness;
-
 use std::time::Duration;
 
-use harness::{Make, pod, sleeper};
+use crate::harness::{Make, pod, sleeper};
 
 #[tokio::test(start_paused = true)]
 async fn a_wanted_pod_runs_and_an_unwanted_one_leaves_nothing() {
@@ -12,7 +10,10 @@ async fn a_wanted_pod_runs_and_an_unwanted_one_leaves_nothing() {
     node.until_running("web").await;
     assert_eq!(node.runtime().containers.len(), 1);
     node.want(&[]);
-    node.until("nothing is left", Duration::from_secs(30), |node| node.is_empty() && node.pod("web").is_none()).await;
+    node.until("nothing is left", Duration::from_secs(30), |node| {
+        node.is_empty() && node.pod("web").is_none()
+    })
+    .await;
     node.stop().await;
 }
 

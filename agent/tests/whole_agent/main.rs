@@ -1,0 +1,17 @@
+//! The whole agent in virtual time against the fake runtime. One program, so that it is linked once.
+
+#[path = "../harness/mod.rs"]
+mod harness;
+
+mod backoff;
+mod checks;
+mod clock_steps;
+mod latency;
+mod lifecycle;
+mod lost_replies;
+mod malformed;
+mod manifests;
+mod pods;
+mod restart;
+mod rpc_faults;
+mod slow_runtime;
