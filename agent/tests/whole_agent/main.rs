@@ -1,5 +1,13 @@
 //! The whole agent in virtual time against the fake runtime. One program, so that it is linked once.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
 #[path = "../harness/mod.rs"]
 mod harness;
 
