@@ -123,6 +123,12 @@ impl Mind {
         }
     }
 
+    /// Only an observation with a greater freshness tells anything new.
+    #[must_use]
+    pub fn seen_until(&self) -> u64 {
+        self.acted_at.max(self.seen_at)
+    }
+
     /// Whether the observation shows the effect of every action so far.
     #[must_use]
     pub fn is_fresh(&self) -> bool {
@@ -256,7 +262,8 @@ impl Mind {
                 self.failed.remove(&key);
             }
         }
-        self.stopped.retain(|id| seen.sandboxes.iter().any(|sandbox| sandbox.record.id == *id));
+        let listed: BTreeSet<&SandboxId> = seen.sandboxes.iter().map(|sandbox| &sandbox.record.id).collect();
+        self.stopped.retain(|id| listed.contains(id));
     }
 }
 

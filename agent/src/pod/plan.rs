@@ -200,26 +200,34 @@ pub fn plan(input: &Input<'_>) -> Plan {
     }
 }
 
+/// Steps of one pod under way at once, and waits that are told. A pod of the API has far fewer objects; one that a
+/// broken runtime shows with thousands is worked off in turns.
+const MOST_AT_ONCE: usize = 64;
+
 /// Adds a step unless its key is busy or backing off; what keeps it is a wait.
 pub(crate) fn offer(input: &Input<'_>, plan: &mut Plan, step: Step) {
     let key = step.key();
-    if input.busy.contains(&key) {
-        plan.waits.push(Wait::on(step.to_string(), "the runtime to answer"));
-        return;
-    }
-    if input.unseen.contains(&key) {
-        plan.waits.push(Wait::on(step.to_string(), "a look at the runtime begun after it was done"));
-        return;
-    }
-    match input.retry.get(&key) {
+    let full = plan.steps.len().saturating_add(input.busy.len()) >= MOST_AT_ONCE;
+    let wait = match input.retry.get(&key) {
+        _ if input.busy.contains(&key) => Wait::on(step.to_string(), "the runtime to answer"),
+        _ if input.unseen.contains(&key) => {
+            Wait::on(step.to_string(), "a look at the runtime begun after it was done")
+        }
         Some(retry) if !retry.left.is_zero() => {
-            plan.waits.push(Wait::until(step.to_string(), retry.message.clone(), retry.left));
+            Wait::until(step.to_string(), retry.message.clone(), retry.left)
         }
         Some(retry) if retry.in_doubt && input.looks < 2 => {
-            plan.waits
-                .push(Wait::on(step.to_string(), "two looks at the runtime: the last try may have worked"));
+            Wait::on(step.to_string(), "two looks at the runtime: the last try may have worked")
         }
-        _ => plan.steps.push(step),
+        _ if full => Wait::on(step.to_string(), "other steps of the pod to end"),
+        _ => {
+            plan.steps.push(step);
+            return;
+        }
+    };
+    // The earliest end by time must not be lost, else nothing would wake the pod.
+    if plan.waits.len() < MOST_AT_ONCE || wait.left.is_some() {
+        plan.waits.push(wait);
     }
 }
 

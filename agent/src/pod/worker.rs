@@ -125,6 +125,7 @@ impl Worker {
     async fn wait(&mut self, plan: &Plan, stop: &CancellationToken) -> bool {
         let pause = plan.due().map(|due| due.max(LEAST_PAUSE));
         let unseen = !self.mind.is_fresh() || self.mind.wants_looks();
+        let beyond = self.mind.seen_until();
         tokio::select! {
             biased;
             () = stop.cancelled() => return false,
@@ -132,7 +133,7 @@ impl Worker {
             _ = self.orders.wish.changed() => {}
             _ = self.orders.alone.changed() => {}
             () = self.orders.wake.notified() => {}
-            _ = self.tools.observed.changed(), if unseen => {}
+            () = fresher(&mut self.tools.observed, &self.uid, beyond), if unseen => {}
             _ = self.tools.runtime.changed() => {}
             () = sleep(pause) => {}
         }
@@ -296,6 +297,16 @@ async fn write_first(journal: Journal, entries: Vec<Entry>) {
 fn asked_with(asked: What, name: &str, backoff: Option<crate::journal::history::Backoff>) -> Vec<What> {
     let raised = backoff.map(|backoff| What::Backoff { name: name.to_owned(), backoff: Some(backoff) });
     std::iter::once(asked).chain(raised).collect()
+}
+
+/// Waits for an observation of this pod that is newer than `beyond`. Every commit wakes every pod that waits, so what
+/// happens here for the others' commits must cost next to nothing. Cancel-safe: the newest snapshot is always looked at.
+async fn fresher(observed: &mut watch::Receiver<Arc<Snapshot>>, uid: &PodUid, beyond: u64) {
+    let found = observed.wait_for(|snapshot| snapshot.freshness(uid) > beyond).await.is_ok();
+    if !found {
+        // The relist loop is gone, which ends the process; nothing more will be seen.
+        std::future::pending().await
+    }
 }
 
 async fn sleep(pause: Option<Duration>) {

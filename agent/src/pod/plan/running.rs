@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Container as Spec;
 use pinnace_cri::container::ContainerState;
-use pinnace_cri::id::ContainerId;
+use pinnace_cri::id::{ContainerId, SandboxId};
 use pinnace_cri::sandbox::{NetworkMode, SandboxState};
 use pinnace_gc::container::plan::{self as collect, Candidate, MAX_PER_CONTAINER};
 use pinnace_pleg::snapshot::{ContainerSeen, PodObserved, SandboxSeen};
@@ -296,18 +296,17 @@ fn give_back(input: &Input<'_>, plan: &mut Plan) {
         seen.containers.iter().map(|container| candidate(seen, container)).collect();
     let unrecorded = seen.containers.iter().filter(|container| !recorded(input, container));
     let keep: BTreeSet<ContainerId> = unrecorded.map(|container| container.record.id.clone()).collect();
-    let surplus = collect::plan(&candidates, &keep, MAX_PER_CONTAINER);
+    let surplus: BTreeSet<ContainerId> =
+        collect::plan(&candidates, &keep, MAX_PER_CONTAINER).into_iter().collect();
     for container in seen.containers.iter().filter(|container| surplus.contains(&container.record.id)) {
         let record = &container.record;
         let (name, id, attempt) = (record.name.clone(), record.id.clone(), record.attempt);
         offer(input, plan, Step::RemoveContainer { name, id, attempt });
     }
-    for old in seen.sandboxes.iter().skip(1) {
+    let inhabited: BTreeSet<&SandboxId> =
+        seen.containers.iter().map(|container| &container.record.sandbox_id).collect();
+    for old in seen.sandboxes.iter().skip(1).filter(|old| !inhabited.contains(&old.record.id)) {
         let id = &old.record.id;
-        let empty = !seen.containers.iter().any(|container| container.record.sandbox_id == *id);
-        if !empty {
-            continue;
-        }
         let stopped = old.record.state == SandboxState::NotReady && input.stopped.contains(id);
         let step = if stopped {
             Step::RemoveSandbox { id: id.clone() }
