@@ -28,7 +28,6 @@ fn garbage() -> Vec<Garbage> {
 }
 
 #[tokio::test(start_paused = true)]
-#[ignore = "did not end within three minutes on a busy machine; not known whether it spins"]
 async fn a70_malformed_answers_harm_nobody() {
     for spoilt in
         [&LISTS[..], &[Call::ContainerStatus], &[Call::PodSandboxStatus], &[Call::GetContainerEvents]]
@@ -69,7 +68,6 @@ async fn a70_malformed_answers_harm_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-#[ignore = "did not end within three minutes on a busy machine; not known whether it spins"]
 async fn a70_thousands_of_records_more() {
     let node = Make::new().start(&[sleeper("web")]);
     node.until_running("web").await;

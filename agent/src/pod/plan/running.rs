@@ -307,7 +307,8 @@ fn give_back(input: &Input<'_>, plan: &mut Plan) {
         seen.containers.iter().map(|container| &container.record.sandbox_id).collect();
     for old in seen.sandboxes.iter().skip(1).filter(|old| !inhabited.contains(&old.record.id)) {
         let id = &old.record.id;
-        let stopped = old.record.state == SandboxState::NotReady && input.stopped.contains(id);
+        // The runtime's word that it is stopped counts, also where it goes on listing it as ready.
+        let stopped = input.stopped.contains(id);
         let step = if stopped {
             Step::RemoveSandbox { id: id.clone() }
         } else {
