@@ -350,6 +350,10 @@ impl Actor {
     async fn remove_traces(&self, job: &Job) -> Result<Done, Failure> {
         let (dirs, uid) = (self.dirs.clone(), job.uid.clone());
         self.on_disk("", move |disk| {
+            // Links first, and by where they lead: the names that they are made of may not be known any more.
+            for link in links_of(disk, &dirs, &uid)? {
+                disk.remove_file(&link)?;
+            }
             let logs = disk.list(&dirs.pod_logs)?;
             for logs in logs.iter().filter(|path| paths::are_logs_of(path, &uid)) {
                 disk.remove_tree(logs)?;
@@ -378,6 +382,16 @@ impl Actor {
     pub(crate) async fn image_id(&self, image: &ImageSpec) -> Result<Option<String>, Error> {
         Ok(self.client.image_status(image.clone()).await?.map(|image| image.id.to_string()))
     }
+}
+
+/// Links for log collectors that lead to a pod's logs.
+fn links_of(disk: &dyn Disk, dirs: &Dirs, uid: &PodUid) -> std::io::Result<Vec<PathBuf>> {
+    let Some(links) = &dirs.container_logs else { return Ok(Vec::new()) };
+    let leads_to_it = |link: &PathBuf| {
+        let target = std::fs::read_link(link);
+        target.is_ok_and(|target| target.ancestors().any(|dir| paths::are_logs_of(dir, uid)))
+    };
+    Ok(disk.list(links)?.into_iter().filter(leads_to_it).collect())
 }
 
 /// The instance to make.

@@ -160,7 +160,9 @@ impl Fleet {
         let mut history = history;
         if history.admitted.as_ref() != Some(pod) {
             history.apply(&entry.what);
-            self.tools.actor.journal.record(entry, Class::Soon);
+            // At once, though nothing waits for it: should the manifest break and the agent die in the next moment, this
+            // is all that says what the running pod is.
+            self.tools.actor.journal.record(entry, Class::BeforeEffect);
         }
         let face = face(&pod.namespace, &pod.name, Some(Arc::clone(pod)), Wish::Run, history);
         tracing::info!(pod = pod.full_name(), uid = %pod.uid, "pod admitted");

@@ -15,7 +15,7 @@ use futures::stream::FuturesUnordered;
 use pinnace_cri::id::PodUid;
 use pinnace_pleg::Looker;
 use pinnace_pleg::sequence::Sequence;
-use pinnace_pleg::snapshot::Snapshot;
+use pinnace_pleg::snapshot::{PodObserved, Snapshot};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -152,6 +152,7 @@ impl Worker {
             self.tools.looker.look(&self.uid);
         }
         let seen = snapshot.pod(&self.uid).cloned();
+        self.learn_names(seen.as_deref());
         self.mind.forget_overtaken(seen.as_deref());
         let alone = *self.orders.alone.borrow_and_update();
         let network_ready = self.tools.runtime.borrow_and_update().network_ready;
@@ -172,6 +173,18 @@ impl Worker {
         }
         self.show(&around, &plan);
         plan
+    }
+
+    /// A pod that only a directory told of gets its names from the runtime, if that still has it.
+    fn learn_names(&mut self, seen: Option<&PodObserved>) {
+        let Some(seen) = seen.filter(|_| self.names.is_none()) else { return };
+        self.names = PodNames::new(&seen.namespace, &seen.name, &self.uid);
+        if self.names.is_some() {
+            self.card.update(|face| {
+                face.namespace.clone_from(&seen.namespace);
+                face.name.clone_from(&seen.name);
+            });
+        }
     }
 
     /// Plans until there is nothing more to remember.
