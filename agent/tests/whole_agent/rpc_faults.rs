@@ -89,27 +89,35 @@ async fn one_fault(call: Call, code: Code, times: Times) {
     node.stop().await;
 }
 
-async fn all(times: Times, calls: &[Call]) {
-    for call in calls {
-        for code in CODES {
-            one_fault(*call, code, times).await;
+/// Every call with every code takes minutes: without `PINNACE_TEST_ALL` each call gets one code, another with each
+/// `turn`, so that the three tests together see three codes of each call.
+async fn all(times: Times, turn: usize) {
+    let whole = std::env::var_os("PINNACE_TEST_ALL").is_some();
+    if !whole {
+        println!("b50: scaled, one of {} codes for each of {} calls", CODES.len(), CALLS.len());
+    }
+    for (row, call) in CALLS.into_iter().enumerate() {
+        for (column, code) in CODES.into_iter().enumerate() {
+            if whole || (row + turn) % CODES.len() == column {
+                one_fault(call, code, times).await;
+            }
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn b50_each_call_fails_once() {
-    all(Times::Once, &CALLS).await;
+    all(Times::Once, 0).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn b50_each_call_fails_half_of_the_time() {
-    all(Times::Probability { seed: 3, p: 0.5 }, &CALLS).await;
+    all(Times::Probability { seed: 3, p: 0.5 }, 3).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn b50_each_call_always_fails_for_a_minute() {
-    all(Times::Always, &CALLS).await;
+    all(Times::Always, 6).await;
 }
 
 #[tokio::test(start_paused = true)]
