@@ -127,3 +127,85 @@ fn annotations(pod: &DesiredPod, spec: &Container, attempt: u32, image: &str) ->
     }
     all
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use pinnace_cri::id::PodUid;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::source::desired::Origin;
+
+    fn built(container: Value) -> ContainerConfig {
+        let spec = json!({ "terminationGracePeriodSeconds": 7, "containers": [container] });
+        let pod = DesiredPod {
+            uid: PodUid::new("u1").unwrap(),
+            namespace: "ns".into(),
+            name: "web".into(),
+            origin: Origin::File("/m".into()),
+            pod: Arc::new(serde_json::from_value(json!({ "metadata": {}, "spec": spec })).unwrap()),
+            held: Vec::new(),
+        };
+        let site = Site {
+            owner: "node1".into(),
+            node: Node { memory: 4 << 30, cfs_period: Some(100_000) },
+            security: security::Defaults { seccomp_default: false, seccomp_root: "/r/seccomp".into() },
+        };
+        let message_file = Some(Path::new("/r/m"));
+        let instance = Instance { attempt: 2, image_ref: "sha256:1", message_file };
+        let container = &pod.pod.spec.as_ref().unwrap().containers[0];
+        config(&pod, container, instance, &site).unwrap()
+    }
+
+    fn plain() -> Value {
+        json!({ "name": "c", "image": "i:1" })
+    }
+
+    #[test]
+    fn each_field_of_the_spec_changes_the_message() {
+        let before = built(plain());
+        for (field, value) in [
+            ("command", json!(["a"])),
+            ("args", json!(["a"])),
+            ("workingDir", json!("/a")),
+            ("env", json!([{ "name": "A", "value": "b" }])),
+            ("tty", json!(true)),
+            ("stdin", json!(true)),
+            ("stdinOnce", json!(true)),
+            ("ports", json!([{ "containerPort": 1 }])),
+            ("terminationMessagePath", json!("/a")),
+            ("terminationMessagePolicy", json!("FallbackToLogsOnError")),
+            ("resources", json!({ "limits": { "memory": "1Gi" } })),
+            ("securityContext", json!({ "runAsUser": 5 })),
+            ("image", json!("i:2")),
+        ] {
+            let mut changed = plain();
+            changed[field] = value;
+            assert_ne!(built(changed), before, "{field} changed nothing");
+        }
+    }
+
+    #[test]
+    fn labels_and_annotations_are_the_kubelets() {
+        let config = built(plain());
+        let annotation = |key: &str| config.annotations.get(key).map(String::as_str);
+        assert_eq!(annotation("io.kubernetes.container.restartCount"), Some("2"));
+        assert_eq!(annotation("io.kubernetes.pod.terminationGracePeriod"), Some("7"));
+        assert_eq!(annotation("io.kubernetes.container.terminationMessagePath"), Some(MESSAGE_PATH));
+        assert_eq!(annotation("io.kubernetes.container.hash"), Some(kubelet_hash("c", "i:1").as_str()));
+        assert_eq!(config.labels.get("io.kubernetes.container.name").map(String::as_str), Some("c"));
+        assert_eq!(config.log_path, "c/2.log");
+        let image = config.image.unwrap();
+        assert_eq!((image.image.as_str(), image.user_specified_image.as_str()), ("sha256:1", "i:1"));
+    }
+
+    #[test]
+    fn the_last_of_two_variables_of_one_name_wins() {
+        let mut spec = plain();
+        spec["env"] = json!([{ "name": "A", "value": "1" }, { "name": "B" }, { "name": "A", "value": "2" }]);
+        let env: Vec<_> = built(spec).envs.into_iter().map(|var| (var.key, var.value)).collect();
+        assert_eq!(env, [("B".to_owned(), Vec::new()), ("A".to_owned(), b"2".to_vec())]);
+    }
+}

@@ -89,3 +89,68 @@ fn port(port: &ContainerPort) -> PortMapping {
         host_ip: port.host_ip.clone().unwrap_or_default(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use pinnace_cri::id::PodUid;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::source::desired::Origin;
+
+    fn built(metadata: Value, spec: Value) -> PodSandboxConfig {
+        let pod = serde_json::from_value(json!({ "metadata": metadata, "spec": spec })).unwrap();
+        let pod = DesiredPod {
+            uid: PodUid::new("u1").unwrap(),
+            namespace: "ns".into(),
+            name: "web-node1".into(),
+            origin: Origin::File("/m".into()),
+            pod: Arc::new(pod),
+            held: Vec::new(),
+        };
+        let dirs = Dirs { root: "/r".into(), pod_logs: "/l".into(), container_logs: None };
+        config(&pod, 3, &dirs, "node1").unwrap()
+    }
+
+    fn plain() -> Value {
+        json!({ "containers": [{ "name": "c" }] })
+    }
+
+    #[test]
+    fn identity_labels_win_over_the_pods_own() {
+        let labels = json!({ "labels": { "app": "x", "io.kubernetes.pod.uid": "forged" } });
+        let config = built(labels, plain());
+        let label = |key: &str| config.labels.get(key).map(String::as_str);
+        assert_eq!(label("app"), Some("x"));
+        assert_eq!(label("io.kubernetes.pod.uid"), Some("u1"));
+        assert_eq!(label("pinnace.dev/owner"), Some("node1"));
+        assert_eq!(config.log_directory, "/l/ns_web-node1_u1");
+        assert_eq!(config.metadata.map(|metadata| metadata.attempt), Some(3));
+    }
+
+    #[test]
+    fn the_host_name_is_cut_and_trimmed_and_absent_on_the_nodes_network() {
+        let named = |name: &str| built(json!({}), json!({ "hostname": name, "containers": [] })).hostname;
+        assert_eq!(named("db"), "db");
+        assert_eq!(named(""), "web-node1");
+        assert_eq!(named(&format!("{}-.b", "a".repeat(61))), "a".repeat(61));
+        let host = built(json!({}), json!({ "hostNetwork": true, "containers": [] }));
+        assert_eq!(host.hostname, "");
+    }
+
+    #[test]
+    fn ports_of_every_container_are_mapped() {
+        let ports = json!([
+            { "name": "a", "ports": [{ "containerPort": 80, "hostPort": 8080, "hostIP": "127.0.0.1" }] },
+            { "name": "b", "ports": [{ "containerPort": 53, "protocol": "UDP" }] },
+        ]);
+        let mapped = built(json!({}), json!({ "containers": ports })).port_mappings;
+        let shown: Vec<_> = mapped
+            .iter()
+            .map(|port| (port.protocol(), port.container_port, port.host_port, port.host_ip.as_str()))
+            .collect();
+        assert_eq!(shown, [(Protocol::Tcp, 80, 8080, "127.0.0.1"), (Protocol::Udp, 53, 0, "")]);
+    }
+}
