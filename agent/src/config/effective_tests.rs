@@ -16,7 +16,7 @@ struct Run {
 fn run(args: &[&str], file: Value) -> Result<Config, String> {
     let flags =
         Run::try_parse_from([&["run"], args].concat()).map_err(|error| error.to_string()).unwrap().flags;
-    let directory = Path::new("/work");
+    let directory = Path::new("/srv");
     let layers = [Layer { name: "/etc/k.yaml".to_owned(), value: file }, flags.settings.layer(directory)];
     let (file, _) = typed("merged", &merge(&layers)).unwrap();
     let inputs =
@@ -78,8 +78,8 @@ fn without_files_and_flags_the_kubelets_defaults_hold() {
 #[test]
 fn socket_and_port_follow_the_instance() {
     let second = run(&["--root-dir=second"], json!({})).unwrap();
-    assert_eq!(second.root_dir, Path::new("/work/second"));
-    assert_eq!(second.admin_socket, Path::new("/work/second/pinnace.sock"));
+    assert_eq!(second.root_dir, Path::new("/srv/second"));
+    assert_eq!(second.admin_socket, Path::new("/srv/second/pinnace.sock"));
     assert_eq!(second.healthz, None);
     let told = run(&["--root-dir=/x", "--healthz-port=1", "--admin-socket=/y"], json!({})).unwrap();
     assert_eq!(told.healthz, Some("127.0.0.1:1".parse().unwrap()));

@@ -242,9 +242,9 @@ mod tests {
         assert_eq!(flags.verbosity, Some(4));
         assert_eq!(flags.log_format, Some(LogFormat::Json));
         assert_eq!(
-            flags.settings.layer(Path::new("/work")).value,
+            flags.settings.layer(Path::new("/srv")).value,
             json!({
-                "staticPodPath": "/work/manifests", "healthzPort": 0, "podPidsLimit": -1,
+                "staticPodPath": "/srv/manifests", "healthzPort": 0, "podPidsLimit": -1,
                 "seccompDefault": true, "cpuCFSQuota": false, "syncFrequency": "1m30s",
                 "clusterDNS": ["10.0.0.1", "10.0.0.2"], "resolvConf": "",
             })
