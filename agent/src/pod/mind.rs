@@ -187,12 +187,6 @@ impl Mind {
         &self.busy
     }
 
-    /// Why the image of a container is not there, if getting it failed.
-    #[must_use]
-    pub fn failure_of(&self, key: &Key) -> Option<&Failure> {
-        self.failed.get(key).map(|failed| &failed.failure)
-    }
-
     /// A step ended. `acted_at` is the sequence at that moment: only observations begun later show its effect.
     pub fn settle(
         &mut self,
