@@ -76,10 +76,16 @@ pub fn qos(spec: &PodSpec) -> Qos {
     }
 }
 
+/// Whether the pod is critical to its node or cluster, by its priority.
+#[must_use]
+pub fn is_critical(spec: &PodSpec) -> bool {
+    spec.priority.is_some_and(|priority| priority >= CRITICAL)
+}
+
 /// How gladly the kernel kills the container's processes when memory runs out: -997 to 1000.
 #[must_use]
 pub fn oom_score_adj(spec: &PodSpec, container: &Container, node: Node) -> i64 {
-    if spec.priority.is_some_and(|priority| priority >= CRITICAL) {
+    if is_critical(spec) {
         return -997;
     }
     match qos(spec) {

@@ -28,6 +28,7 @@ use crate::pod::message;
 use crate::pod::mind::{Around, Mind, Pace};
 use crate::pod::paths::PodNames;
 use crate::pod::plan::{Plan, Rest, Wish};
+use crate::pod::resources::is_critical;
 use crate::pod::slots::Order;
 use crate::pod::step::Step;
 use crate::pod::telling;
@@ -332,9 +333,8 @@ async fn sleep(pause: Option<Duration>) {
 /// Whether a pod has priority in the line for slots.
 #[must_use]
 pub fn place(pod: Option<&DesiredPod>, admitted: u64) -> Order {
-    const CRITICAL: i32 = 2_000_000_000;
-    let priority = pod.and_then(|pod| pod.pod.spec.as_ref()).and_then(|spec| spec.priority);
-    Order { starts: true, ordinary: priority.is_none_or(|priority| priority < CRITICAL), admitted }
+    let spec = pod.and_then(|pod| pod.pod.spec.as_ref());
+    Order { starts: true, ordinary: !spec.is_some_and(is_critical), admitted }
 }
 
 /// When the journal is first told of a pod.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use pinnace_cri::container::Container;
 use pinnace_cri::id::PodUid;
+use pinnace_cri::labels::{POD_NAME, POD_NAMESPACE};
 use pinnace_cri::sandbox::Sandbox;
 use tokio::time::Instant;
 
@@ -16,11 +17,6 @@ use crate::object::{Held, Need, Object};
 use crate::quarantine::Quarantine;
 use crate::slots::Kind;
 use crate::snapshot::{ContainerSeen, PodObserved, SandboxSeen};
-
-/// The kubelet's label with the pod's name (pkg/kubelet/types/labels.go).
-const POD_NAME_LABEL: &str = "io.kubernetes.pod.name";
-/// The kubelet's label with the pod's namespace (pkg/kubelet/types/labels.go).
-const POD_NAMESPACE_LABEL: &str = "io.kubernetes.pod.namespace";
 
 /// One pod's draft.
 #[derive(Debug)]
@@ -149,9 +145,7 @@ impl Draft {
         let label = |key| containers.first().and_then(|held| held.record.labels.get(key)).cloned();
         let (name, namespace) = match sandboxes.first() {
             Some(newest) => (newest.record.pod_name.clone(), newest.record.pod_namespace.clone()),
-            None => {
-                (label(POD_NAME_LABEL).unwrap_or_default(), label(POD_NAMESPACE_LABEL).unwrap_or_default())
-            }
+            None => (label(POD_NAME).unwrap_or_default(), label(POD_NAMESPACE).unwrap_or_default()),
         };
         let sandbox =
             |held: &Held<Sandbox>| SandboxSeen { record: held.record.clone(), status: held.status.clone() };
