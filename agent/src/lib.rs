@@ -1,5 +1,6 @@
 //! The agent: everything that knows Kubernetes.
 
+pub mod api;
 pub mod app;
 pub mod board;
 pub mod chain;

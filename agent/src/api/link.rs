@@ -1,0 +1,232 @@
+//! The connections to the API server. Owns the transport that every [`kube::Client`] here goes through. Woken by time:
+//! every 10 s it sees whether a file of the kubeconfig changed, every second while it cannot be used. Writes the
+//! transport and the [`LinkState`]; ends with the stop token.
+//!
+//! HTTP/2, so that one connection carries every watch; pings find a dead one within 20 s, since a connection whose
+//! packets are dropped is silent like an idle one. The lease has a connection of its own: what holds up the others
+//! must not make the node look dead.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::{Duration, SystemTime};
+
+use futures::future::BoxFuture;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use kube::client::{Body, ConfigExt};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tower::util::BoxCloneService;
+use tower::{BoxError, Service, ServiceBuilder, ServiceExt};
+
+use super::kubeconfig::{self, Loaded};
+use crate::chain::Chain;
+use crate::clock::Clock;
+
+/// A ping this often, and an answer within the same time, or the connection is given up: noticed within 20 s.
+const PING: Duration = Duration::from_secs(10);
+/// Sent data that nobody acknowledges this long ends a connection (`TCP_USER_TIMEOUT`).
+const UNACKNOWLEDGED: Duration = Duration::from_secs(20);
+/// Longest wait for a connection.
+const CONNECT: Duration = Duration::from_secs(10);
+/// Between two looks at the files of a kubeconfig that is in use.
+const LOOK: Duration = Duration::from_secs(10);
+/// Between two tries to use one that cannot be.
+const RETRY: Duration = Duration::from_secs(1);
+
+type Stack = BoxCloneService<Request<Body>, Response<Incoming>, BoxError>;
+
+/// What is known of the kubeconfig.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LinkState {
+    /// The API server's address, once the file told it.
+    pub server: String,
+    /// Why the kubeconfig cannot be used, or what is doubtful about it; empty when all is well.
+    pub problem: String,
+}
+
+/// A transport that may not be there yet.
+#[derive(Clone)]
+pub struct Transport(Arc<Mutex<Result<Stack, String>>>);
+
+/// Both clients and the loop that keeps their transports.
+pub struct Link {
+    file: PathBuf,
+    clock: Clock,
+    shared: Transport,
+    lease: Transport,
+    state: watch::Sender<LinkState>,
+    stamps: Vec<(PathBuf, Option<SystemTime>)>,
+}
+
+/// What [`Link::new`] gives away.
+#[derive(Clone)]
+pub struct Clients {
+    /// For everything but the lease.
+    pub shared: kube::Client,
+    /// For the lease alone.
+    pub lease: kube::Client,
+    /// What is known of the kubeconfig.
+    pub state: watch::Receiver<LinkState>,
+}
+
+impl Link {
+    /// The loop and its clients. The file is read at once, so that the first call finds a transport.
+    pub async fn new(file: PathBuf, clock: Clock) -> (Self, Clients) {
+        let (state, reader) = watch::channel(LinkState::default());
+        let (shared, lease) = (Transport::missing(), Transport::missing());
+        let clients = Clients {
+            shared: kube::Client::new(shared.clone(), "default"),
+            lease: kube::Client::new(lease.clone(), "default"),
+            state: reader,
+        };
+        let mut link = Self { file, clock, shared, lease, state, stamps: Vec::new() };
+        link.load().await;
+        (link, clients)
+    }
+
+    /// Runs until `stop`.
+    pub async fn run(mut self, stop: CancellationToken) {
+        loop {
+            let pause = if self.shared.is_there() { LOOK } else { RETRY };
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(pause) => {}
+            }
+            let changed = self.stamps.iter().any(|(path, stamp)| modified(path) != *stamp);
+            if changed || !self.shared.is_there() {
+                self.load().await;
+            }
+        }
+    }
+
+    async fn load(&mut self) {
+        let mut files = vec![self.file.clone()];
+        // Stamped before the read: what changes during it is seen at the next look.
+        let mut stamps: Vec<_> = files.drain(..).map(|path| (path.clone(), modified(&path))).collect();
+        let outcome = match kubeconfig::load(&self.file, self.clock.now().wall).await {
+            Ok(loaded) => {
+                stamps.extend(loaded.files.iter().skip(1).map(|path| (path.clone(), modified(path))));
+                self.install(&loaded)
+            }
+            Err(error) => Err(Chain(&error).to_string()),
+        };
+        self.stamps = stamps;
+        let state = outcome.unwrap_or_else(|problem| {
+            let server = self.state.borrow().server.clone();
+            // A client that works is not thrown away because its file is being written.
+            for transport in [&self.shared, &self.lease] {
+                transport.refuse(&problem);
+            }
+            LinkState { server, problem }
+        });
+        self.publish(state);
+    }
+
+    fn install(&self, loaded: &Loaded) -> Result<LinkState, String> {
+        for transport in [&self.shared, &self.lease] {
+            transport.set(stack(&loaded.config).map_err(|error| Chain(&error).to_string())?);
+        }
+        Ok(LinkState { server: loaded.server.clone(), problem: loaded.warning.clone().unwrap_or_default() })
+    }
+
+    fn publish(&self, state: LinkState) {
+        self.state.send_if_modified(|last| {
+            if *last == state {
+                return false;
+            }
+            match state.problem.as_str() {
+                "" => tracing::info!(server = state.server, "kubeconfig is in use"),
+                problem => tracing::warn!(problem, "kubeconfig is not as it should be"),
+            }
+            *last = state;
+            true
+        });
+    }
+}
+
+fn modified(path: &std::path::Path) -> Option<SystemTime> {
+    std::fs::metadata(path).and_then(|known| known.modified()).ok()
+}
+
+/// The transport of one connection pool.
+fn stack(config: &kube::Config) -> kube::Result<Stack> {
+    let mut tls = config.rustls_client_config()?;
+    // The connector offers h2 and http/1.1 by itself.
+    tls.alpn_protocols.clear();
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    tcp.set_connect_timeout(Some(CONNECT));
+    tcp.set_tcp_user_timeout(Some(UNACKNOWLEDGED));
+    let https = hyper_rustls::HttpsConnectorBuilder::new()
+        .with_tls_config(tls)
+        .https_or_http()
+        .enable_http1()
+        .enable_http2()
+        .wrap_connector(tcp);
+    let client = hyper_util::client::legacy::Client::builder(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .pool_timer(TokioTimer::new())
+        .http2_keep_alive_interval(PING)
+        .http2_keep_alive_timeout(PING)
+        .http2_keep_alive_while_idle(true)
+        .build(https);
+    let service = ServiceBuilder::new()
+        .layer(config.base_uri_layer())
+        .option_layer(config.auth_layer()?)
+        .layer(config.extra_headers_layer()?)
+        .map_err(BoxError::from)
+        .service(client);
+    Ok(BoxCloneService::new(service))
+}
+
+impl Transport {
+    fn missing() -> Self {
+        Self(Arc::new(Mutex::new(Err("the kubeconfig was not read yet".to_owned()))))
+    }
+
+    fn is_there(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_ok()
+    }
+
+    fn set(&self, stack: Stack) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Ok(stack);
+    }
+
+    /// Says why there is no transport; one that is there stays.
+    fn refuse(&self, problem: &str) {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if held.is_err() {
+            *held = Err(problem.to_owned());
+        }
+    }
+}
+
+impl Service<Request<Body>> for Transport {
+    type Response = Response<Incoming>;
+    type Error = BoxError;
+    type Future = BoxFuture<'static, Result<Self::Response, BoxError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let held = self
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .as_ref()
+            .map(Clone::clone)
+            .map_err(Clone::clone);
+        match held {
+            Ok(stack) => Box::pin(stack.oneshot(request)),
+            Err(problem) => Box::pin(std::future::ready(Err(problem.into()))),
+        }
+    }
+}
