@@ -82,13 +82,15 @@ pub struct RunningSeen {
 /// Why a pod is being taken down.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TerminationCause {
-    /// Its manifest is gone.
+    /// Its manifest or its object is gone.
     Removed,
+    /// The API was asked to delete it; its object stays until nothing of it runs.
+    Deleted,
     /// Its manifest was replaced: a pod of the same name follows.
     Replaced,
     /// Its deadline (`activeDeadlineSeconds`) passed.
     DeadlineExceeded,
-    /// All its work is done.
+    /// All its work is done, or it was refused.
     Completed,
     /// The runtime holds it, nobody wants it.
     Orphaned,
@@ -103,6 +105,9 @@ pub struct Termination {
     pub since: Stamp,
     /// How long containers get between TERM and KILL.
     pub grace: Duration,
+    /// A shorter grace was asked for after it began: what is being stopped must be hurried.
+    #[serde(default)]
+    pub shortened: bool,
 }
 
 /// The final word on a pod.
@@ -255,10 +260,15 @@ impl PodHistory {
         self.containers.entry(name.to_owned()).or_default()
     }
 
-    /// The first cause and start stay; the grace only ever shrinks.
+    /// The first cause stays; the end only ever comes nearer.
     fn terminate(&mut self, new: &Termination) {
         match &mut self.termination {
-            Some(running) => running.grace = running.grace.min(new.grace),
+            Some(running) if new.grace < running.grace => {
+                running.since = new.since.clone();
+                running.grace = new.grace;
+                running.shortened = true;
+            }
+            Some(_) => {}
             None => self.termination = Some(new.clone()),
         }
     }

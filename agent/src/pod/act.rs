@@ -160,6 +160,11 @@ impl Actor {
                 let stopped = self.client.stop_container(id, *grace).await;
                 stopped.map(|()| Done::Changed).map_err(|error| self.teardown_failed(&error))
             }
+            // The event was sent with the stop that this one overtakes.
+            Step::HurryContainer { id, grace, .. } => {
+                let stopped = self.client.stop_container(id, *grace).await;
+                stopped.map(|()| Done::Changed).map_err(|error| self.teardown_failed(&error))
+            }
             Step::RemoveContainer { name, id, attempt } => {
                 self.remove_container(job, name, id, *attempt).await
             }

@@ -133,7 +133,7 @@ impl Fleet {
             match next {
                 Move::Admit(pod) => self.admit(&pod, stop),
                 Move::TakeUp { uid, cause } => self.take_up(&uid, cause, &snapshot, stop),
-                Move::Dismiss { uid, cause } => self.dismiss(&uid, cause),
+                Move::Dismiss { uid, cause } => self.dismiss(&uid, cause, &desired),
                 Move::Update(pod) => self.update(&pod),
             }
         }
@@ -146,7 +146,10 @@ impl Fleet {
     fn known(&self) -> BTreeMap<PodUid, Known> {
         let known = |member: &Member| Known {
             full_name: member.card.full_name(),
-            leaving: *member.wish.borrow() != Wish::Run,
+            leaving: match &*member.wish.borrow() {
+                Wish::Run => None,
+                Wish::Gone(cause) => Some(cause.clone()),
+            },
             pod: member.card.pod(),
         };
         self.members.iter().map(|(uid, member)| (uid.clone(), known(member))).collect()
@@ -164,7 +167,10 @@ impl Fleet {
             // is all that says what the running pod is.
             self.tools.actor.journal.record(entry, Class::BeforeEffect);
         }
-        let face = face(&pod.namespace, &pod.name, Some(Arc::clone(pod)), Wish::Run, history);
+        // Its object may be on its way out already: then it is only taken down.
+        let deleted = pod.is_being_deleted();
+        let wish = if deleted { Wish::Gone(TerminationCause::Deleted) } else { Wish::Run };
+        let face = face(&pod.namespace, &pod.name, Some(Arc::clone(pod)), wish, history);
         tracing::info!(pod = pod.full_name(), uid = %pod.uid, "pod admitted");
         self.enlist(pod.uid.clone(), face, stop);
     }
@@ -237,8 +243,12 @@ impl Fleet {
         member.wake.notify_one();
     }
 
-    fn dismiss(&self, uid: &PodUid, cause: TerminationCause) {
+    fn dismiss(&self, uid: &PodUid, cause: TerminationCause, desired: &Desired) {
         let Some(member) = self.members.get(uid) else { return };
+        if let (Some(pod), Some(grace)) = (member.card.pod(), desired.removed.get(uid)) {
+            let pod = Arc::new(pod.with_deletion_grace(*grace));
+            member.card.update(|face| face.pod = Some(pod));
+        }
         tracing::info!(pod = member.card.full_name(), %uid, ?cause, "pod is no longer wanted");
         member.card.update(|face| face.wish = Wish::Gone(cause.clone()));
         member.wish.send_replace(Wish::Gone(cause));

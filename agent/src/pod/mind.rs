@@ -280,7 +280,7 @@ fn is_there(key: &Key, seen: Option<&PodObserved>) -> bool {
     };
     match key {
         Key::SandboxEnd(id) => sandbox(id),
-        Key::Stop(id) | Key::Remove(id) => container(id),
+        Key::Stop(id) | Key::Hurry(id, _) | Key::Remove(id) => container(id),
         Key::Sandbox | Key::Image(_) | Key::Start(_) | Key::Traces => true,
     }
 }

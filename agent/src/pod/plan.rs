@@ -128,6 +128,8 @@ pub enum Rest {
     Working,
     /// Nothing to do until something changes.
     Settled,
+    /// Nothing of it is left on this node; the API's object, or the journal's memory, still is.
+    Emptied,
     /// Nothing of it is left anywhere: the worker ends.
     Vanished,
 }

@@ -14,8 +14,8 @@ use crate::source::desired::{Desired, DesiredPod};
 pub struct Known {
     /// `namespace/name`.
     pub full_name: String,
-    /// It was told to go.
-    pub leaving: bool,
+    /// Why it was told to go, if it was.
+    pub leaving: Option<TerminationCause>,
     /// Its spec.
     pub pod: Option<Arc<DesiredPod>>,
 }
@@ -53,19 +53,20 @@ pub fn moves(
     snapshot: &Snapshot,
 ) -> Vec<Move> {
     let mut moves = Vec::new();
+    for (uid, known) in members.iter().filter(|(uid, _)| !desired.pods.contains_key(*uid)) {
+        let origin = known.pod.as_ref().map(|pod| &pod.origin);
+        if may_be_told_to_go(known) && desired.is_complete_for(origin) {
+            moves.push(Move::Dismiss { uid: uid.clone(), cause: cause(&known.full_name, desired) });
+        }
+    }
+    let absent = |uid: &PodUid| !members.contains_key(uid) && !desired.pods.contains_key(uid);
+    for (uid, history) in remembered.iter().filter(|(uid, _)| absent(uid)) {
+        if desired.is_complete_for(history.admitted.as_ref().map(|pod| &pod.origin)) {
+            let name = history.admitted.as_ref().map(|pod| pod.full_name()).unwrap_or_default();
+            moves.push(Move::TakeUp { uid: uid.clone(), cause: cause(&name, desired) });
+        }
+    }
     if desired.synced {
-        for (uid, known) in members {
-            if !known.leaving && !desired.pods.contains_key(uid) {
-                let cause = cause(&known.full_name, desired);
-                moves.push(Move::Dismiss { uid: uid.clone(), cause });
-            }
-        }
-        for (uid, history) in remembered {
-            if !members.contains_key(uid) && !desired.pods.contains_key(uid) {
-                let name = history.admitted.as_ref().map(|pod| pod.full_name()).unwrap_or_default();
-                moves.push(Move::TakeUp { uid: uid.clone(), cause: cause(&name, desired) });
-            }
-        }
         for uid in snapshot.pods.keys() {
             let unknown = !members.contains_key(uid) && !remembered.contains_key(uid);
             if unknown && !desired.pods.contains_key(uid) {
@@ -76,13 +77,23 @@ pub fn moves(
     for (uid, pod) in &desired.pods {
         match members.get(uid) {
             None => moves.push(Move::Admit(Arc::clone(pod))),
-            Some(known) if !known.leaving && !is_same(known.pod.as_ref(), pod) => {
-                moves.push(Move::Update(Arc::clone(pod)));
+            Some(known) => {
+                if !is_same(known.pod.as_ref(), pod) {
+                    moves.push(Move::Update(Arc::clone(pod)));
+                }
+                if known.leaving.is_none() && pod.is_being_deleted() {
+                    moves.push(Move::Dismiss { uid: uid.clone(), cause: TerminationCause::Deleted });
+                }
             }
-            Some(_) => {}
         }
     }
     moves
+}
+
+/// Whether a member that no source has any more is to be told so: also one that was told to go while its object
+/// was still there, since now nothing keeps it.
+fn may_be_told_to_go(known: &Known) -> bool {
+    matches!(known.leaving, None | Some(TerminationCause::Deleted))
 }
 
 /// Nearly always it is the very same value; comparing two whole specs at every pass of the fleet would be its
@@ -122,7 +133,9 @@ pub fn leftovers(
 pub fn is_alone(uid: &PodUid, members: &BTreeMap<PodUid, Known>) -> bool {
     let Some(own) = members.get(uid) else { return false };
     // The flag first: it is asked for every pair of members.
-    !members.iter().any(|(other, known)| known.leaving && other != uid && known.full_name == own.full_name)
+    !members
+        .iter()
+        .any(|(other, known)| known.leaving.is_some() && other != uid && known.full_name == own.full_name)
 }
 
 /// Whether the runtime lists a pod that is no member and was not inspected yet: it may have anybody's name.
@@ -153,10 +166,11 @@ mod tests {
 
     fn desired(synced: bool, pods: &[Arc<DesiredPod>]) -> Desired {
         let pods = pods.iter().map(|pod| (pod.uid.clone(), Arc::clone(pod))).collect();
-        Desired { synced, pods, problems: Vec::new() }
+        Desired { synced, pods, ..Desired::default() }
     }
 
     fn member(id: &str, name: &str, leaving: bool) -> (PodUid, Known) {
+        let leaving = leaving.then_some(TerminationCause::Removed);
         (uid(id), Known { full_name: format!("default/{name}"), leaving, pod: Some(pod(id, name)) })
     }
 

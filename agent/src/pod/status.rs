@@ -96,7 +96,10 @@ impl Subject<'_> {
         let removed = |cause: &TerminationCause| {
             matches!(
                 cause,
-                TerminationCause::Removed | TerminationCause::Replaced | TerminationCause::Orphaned
+                TerminationCause::Removed
+                    | TerminationCause::Deleted
+                    | TerminationCause::Replaced
+                    | TerminationCause::Orphaned
             )
         };
         self.face.wish != Wish::Run
@@ -275,6 +278,7 @@ pub fn pod(subject: &Subject<'_>) -> PodView {
         reason: reason(subject, &containers),
         source: face.pod.as_ref().map(|pod| match &pod.origin {
             Origin::File(path) => path.to_string_lossy().into_owned(),
+            Origin::Api => "api".to_owned(),
         }),
     }
 }

@@ -63,6 +63,17 @@ pub enum Step {
         /// Why, as the event tells it.
         why: &'static str,
     },
+    /// Stop an instance sooner than the stop that is under way would.
+    HurryContainer {
+        /// Container name.
+        name: String,
+        /// Which.
+        id: ContainerId,
+        /// Time until KILL.
+        grace: Duration,
+        /// The pod's grace that asks for it: each shorter one is a stop of its own.
+        within: Duration,
+    },
     /// Remove an ended instance and its log.
     RemoveContainer {
         /// Container name.
@@ -89,6 +100,8 @@ pub enum Key {
     Start(String),
     /// Stopping an instance.
     Stop(ContainerId),
+    /// Stopping it sooner, within a grace of the pod.
+    Hurry(ContainerId, Duration),
     /// Removing an instance.
     Remove(ContainerId),
     /// The pod's files.
@@ -105,6 +118,7 @@ impl Step {
             Self::EnsureImage { name, .. } => Key::Image(name.clone()),
             Self::StartContainer { name, .. } | Self::StartCreated { name, .. } => Key::Start(name.clone()),
             Self::StopContainer { id, .. } => Key::Stop(id.clone()),
+            Self::HurryContainer { id, within, .. } => Key::Hurry(id.clone(), *within),
             Self::RemoveContainer { id, .. } => Key::Remove(id.clone()),
             Self::RemoveTraces => Key::Traces,
         }
@@ -121,6 +135,7 @@ impl Step {
             Self::StopSandbox { .. }
             | Self::RemoveSandbox { .. }
             | Self::StopContainer { .. }
+            | Self::HurryContainer { .. }
             | Self::RemoveContainer { .. }
             | Self::RemoveTraces => true,
         }
@@ -148,6 +163,9 @@ impl fmt::Display for Step {
             }
             Self::StopContainer { name, grace, .. } => {
                 write!(out, "stop container {name} (grace {} s)", grace.as_secs())
+            }
+            Self::HurryContainer { name, grace, .. } => {
+                write!(out, "stop container {name} sooner (grace {} s)", grace.as_secs())
             }
             Self::RemoveContainer { name, attempt, .. } => {
                 write!(out, "remove container {name} (attempt {attempt})")

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
 use pinnace_cri::id::PodUid;
@@ -13,6 +14,8 @@ use serde::{Deserialize, Serialize};
 pub enum Origin {
     /// A manifest in the static pod directory, by its path.
     File(PathBuf),
+    /// The API server.
+    Api,
 }
 
 /// A field that keeps a pod from being started, and why.
@@ -36,7 +39,7 @@ pub struct DesiredPod {
     pub name: String,
     /// Where it comes from.
     pub origin: Origin,
-    /// The whole pod.
+    /// The whole pod. Of a pod of the API: metadata and spec, and of the status only a terminal phase.
     pub pod: Arc<Pod>,
     /// Fields that are not built yet; not empty means that nothing of this pod is started.
     pub held: Vec<Held>,
@@ -58,10 +61,34 @@ pub struct Problem {
 pub struct Desired {
     /// Every source has been read at least once. Until then nothing may be cleaned up.
     pub synced: bool,
+    /// The manifests have, whatever the API server does: a static pod whose manifest is gone may go.
+    pub manifests_synced: bool,
     /// Pods by UID.
     pub pods: BTreeMap<PodUid, Arc<DesiredPod>>,
     /// What could not be used; the rest goes on.
     pub problems: Vec<Problem>,
+    /// Pods that the API removed lately, with the grace that it asked for.
+    pub removed: Arc<BTreeMap<PodUid, Duration>>,
+}
+
+impl Desired {
+    /// Whether an absence says that a pod of this origin is not wanted. What nobody can tell the origin of is
+    /// judged once every source was read.
+    #[must_use]
+    pub fn is_complete_for(&self, origin: Option<&Origin>) -> bool {
+        self.synced || (self.manifests_synced && matches!(origin, Some(Origin::File(_))))
+    }
+
+    /// Equal, without taking unchanged pods apart.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        let pods = self.pods.len() == other.pods.len()
+            && self.pods.iter().zip(&other.pods).all(|((uid, pod), (other_uid, other_pod))| {
+                uid == other_uid && (Arc::ptr_eq(pod, other_pod) || pod == other_pod)
+            });
+        let synced = (self.synced, self.manifests_synced) == (other.synced, other.manifests_synced);
+        synced && pods && self.problems == other.problems && self.removed == other.removed
+    }
 }
 
 impl DesiredPod {
@@ -69,6 +96,20 @@ impl DesiredPod {
     #[must_use]
     pub fn full_name(&self) -> String {
         format!("{}/{}", self.namespace, self.name)
+    }
+
+    /// The same pod, as if its deletion had been asked for with this grace.
+    #[must_use]
+    pub fn with_deletion_grace(&self, grace: Duration) -> Self {
+        let mut pod = Pod::clone(&self.pod);
+        pod.metadata.deletion_grace_period_seconds = i64::try_from(grace.as_secs()).ok();
+        Self { pod: Arc::new(pod), ..self.clone() }
+    }
+
+    /// Whether the API was asked to delete it. Its object stays until nothing of it runs.
+    #[must_use]
+    pub fn is_being_deleted(&self) -> bool {
+        self.pod.metadata.deletion_timestamp.is_some()
     }
 }
 

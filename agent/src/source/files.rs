@@ -135,21 +135,12 @@ async fn at(when: Option<Instant>) {
 
 fn publish(out: &watch::Sender<Arc<Desired>>, desired: &Arc<Desired>) {
     out.send_if_modified(|current| {
-        let changed = !same(current, desired);
+        let changed = !current.is_same(desired);
         if changed {
             *current = Arc::clone(desired);
         }
         changed
     });
-}
-
-/// Equal, without taking unchanged pods apart.
-fn same(one: &Desired, other: &Desired) -> bool {
-    let pods = one.pods.len() == other.pods.len()
-        && one.pods.iter().zip(&other.pods).all(|((uid, pod), (other_uid, other_pod))| {
-            uid == other_uid && (Arc::ptr_eq(pod, other_pod) || pod == other_pod)
-        });
-    one.synced == other.synced && pods && one.problems == other.problems
 }
 
 /// Each change once: a rescan that finds the same says nothing.
@@ -179,6 +170,7 @@ fn identity(problem: &Problem) -> (&Path, &str) {
 fn origin(pod: &DesiredPod) -> &Path {
     match &pod.origin {
         super::desired::Origin::File(path) => path,
+        super::desired::Origin::Api => Path::new(""),
     }
 }
 

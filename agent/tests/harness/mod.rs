@@ -149,7 +149,7 @@ impl Node {
         let pods: Vec<_> = pods.iter().map(desired).collect();
         self.checker.wants(&pods);
         let pods = pods.into_iter().map(|pod| (pod.uid.clone(), Arc::new(pod))).collect();
-        self.wish.send_replace(Arc::new(Desired { synced: true, pods, problems: Vec::new() }));
+        self.wish.send_replace(Arc::new(Desired { synced: true, pods, ..Desired::default() }));
     }
 
     /// Stops the agent in order; containers live on.

@@ -7,12 +7,13 @@
 use std::time::Duration;
 
 use pinnace_cri::container::ContainerState;
+use pinnace_pleg::snapshot::ContainerSeen;
 
 use crate::journal::history::{Terminal, Termination, TerminationCause, What};
 use crate::pod::plan::running::{deadline_left, recorded};
 use crate::pod::plan::{Input, Plan, Rest, Wait, Wish, offer};
 use crate::pod::step::{Key, Step};
-use crate::source::desired::DesiredPod;
+use crate::source::desired::{DesiredPod, Origin};
 
 /// Least time between TERM and KILL that a container gets (`minimumGracePeriodInSeconds` of
 /// `pkg/kubelet/kuberuntime/kuberuntime_container.go`).
@@ -22,11 +23,12 @@ const ORPHAN_GRACE: Duration = Duration::from_secs(1);
 /// Grace of the API where a spec has none.
 const DEFAULT_GRACE: Duration = Duration::from_secs(30);
 
-/// The grace that a pod's spec asks for, at least 1 s; 1 s for a pod without a spec.
+/// The grace that the pod's deletion or else its spec asks for, at least 1 s; 1 s for a pod without a spec.
 #[must_use]
 pub fn normal_grace(pod: Option<&DesiredPod>) -> Duration {
     let Some(pod) = pod else { return ORPHAN_GRACE };
-    let seconds = pod.pod.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds);
+    let asked = pod.pod.metadata.deletion_grace_period_seconds;
+    let seconds = asked.or(pod.pod.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds));
     let grace =
         seconds.map_or(DEFAULT_GRACE, |seconds| Duration::from_secs(u64::try_from(seconds).unwrap_or(0)));
     grace.max(Duration::from_secs(1))
@@ -37,7 +39,7 @@ pub fn normal_grace(pod: Option<&DesiredPod>) -> Duration {
 pub fn begin(input: &Input<'_>) -> Vec<What> {
     let begun = |cause| {
         let grace = normal_grace(input.pod);
-        What::Terminating(Termination { cause, since: input.now.stamp(), grace })
+        What::Terminating(Termination { cause, since: input.now.stamp(), grace, shortened: false })
     };
     if let Wish::Gone(cause) = input.wish {
         return vec![begun(cause.clone())];
@@ -45,11 +47,36 @@ pub fn begin(input: &Input<'_>) -> Vec<What> {
     if input.history.terminal.is_some() {
         return vec![begun(TerminationCause::Completed)];
     }
+    if let Some(terminal) = input.pod.and_then(finished) {
+        return vec![What::Terminal(terminal), begun(TerminationCause::Completed)];
+    }
     let over = input.pod.and_then(|pod| deadline_left(input, pod)).is_some_and(|left| left.is_zero());
     if over {
         return vec![What::Terminal(deadline_exceeded()), begun(TerminationCause::DeadlineExceeded)];
     }
     Vec::new()
+}
+
+/// What the API says of a pod whose phase is terminal there: it is never started again.
+fn finished(pod: &DesiredPod) -> Option<Terminal> {
+    let status = pod.pod.status.as_ref()?;
+    let succeeded = match status.phase.as_deref() {
+        Some("Succeeded") => true,
+        Some("Failed") => false,
+        _ => return None,
+    };
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    Some(Terminal { succeeded, reason: text(&status.reason), message: text(&status.message) })
+}
+
+/// A shorter grace than the one in force, if the deletion was asked for again with one.
+fn shorter(input: &Input<'_>, termination: &Termination) -> Option<What> {
+    let asked = input.pod?.pod.metadata.deletion_grace_period_seconds?;
+    let asked = Duration::from_secs(u64::try_from(asked).unwrap_or(0)).max(Duration::from_secs(1));
+    let left = termination.grace.saturating_sub(input.now.since(&termination.since, termination.grace));
+    (asked < termination.grace && asked < left).then(|| {
+        What::Terminating(Termination { since: input.now.stamp(), grace: asked, ..termination.clone() })
+    })
 }
 
 /// Reason and message are the kubelet's, byte for byte.
@@ -65,6 +92,9 @@ fn deadline_exceeded() -> Terminal {
 #[must_use]
 pub fn plan(input: &Input<'_>) -> Plan {
     let Some(termination) = &input.history.termination else { return Plan::default() };
+    if let Some(shorter) = shorter(input, termination) {
+        return Plan::noting(vec![shorter]);
+    }
     let mut plan = Plan::default();
     stop_containers(input, termination, &mut plan);
     if unsettled(&plan) {
@@ -80,6 +110,9 @@ pub fn plan(input: &Input<'_>) -> Plan {
     if unsettled(&plan) {
         return plan;
     }
+    if let Some(last) = last_word(input) {
+        return Plan::noting(vec![last]);
+    }
     if !is_unwanted(input, termination) {
         plan.rest = Rest::Settled;
         return plan;
@@ -93,7 +126,10 @@ fn unsettled(plan: &Plan) -> bool {
 
 fn is_unwanted(input: &Input<'_>, termination: &Termination) -> bool {
     match termination.cause {
-        TerminationCause::Removed | TerminationCause::Replaced | TerminationCause::Orphaned => true,
+        TerminationCause::Removed
+        | TerminationCause::Deleted
+        | TerminationCause::Replaced
+        | TerminationCause::Orphaned => true,
         TerminationCause::Completed | TerminationCause::DeadlineExceeded => *input.wish != Wish::Run,
     }
 }
@@ -105,6 +141,14 @@ fn stop_containers(input: &Input<'_>, termination: &Termination, plan: &mut Plan
         if matches!(record.state, ContainerState::Running | ContainerState::Unknown) {
             let (name, id) = (record.name.clone(), record.id.clone());
             let grace = left.max(MIN_GRACE);
+            if termination.shortened && input.busy.contains(&Key::Stop(id.clone())) {
+                let within = termination.grace;
+                offer(
+                    input,
+                    plan,
+                    Step::HurryContainer { name: name.clone(), id: id.clone(), grace, within },
+                );
+            }
             offer(input, plan, Step::StopContainer { name, id, grace, why: "" });
         }
     }
@@ -157,8 +201,33 @@ fn remove(input: &Input<'_>, mut plan: Plan) -> Plan {
         return plan;
     }
     if input.traces_gone {
-        return Plan { rest: Rest::Vanished, ..Plan::default() };
+        // While its object is there, the status in it may still have to be mended.
+        let listed = *input.wish == Wish::Gone(TerminationCause::Deleted);
+        let rest = if listed { Rest::Emptied } else { Rest::Vanished };
+        return Plan { rest, ..Plan::default() };
     }
     offer(input, &mut plan, Step::RemoveTraces);
     plan
+}
+
+/// The final phase of a pod of the API that was deleted before its work was done. What never ran has not succeeded.
+fn last_word(input: &Input<'_>) -> Option<What> {
+    let pod = input.pod.filter(|pod| pod.origin == Origin::Api)?;
+    if input.history.terminal.is_some() || *input.wish != Wish::Gone(TerminationCause::Deleted) {
+        return None;
+    }
+    let exited = |container: &ContainerSeen| container.record.state == ContainerState::Exited;
+    if input.containers().iter().any(|container| exited(container) && !recorded(input, container)) {
+        return None;
+    }
+    let spec = pod.pod.spec.as_ref()?;
+    let succeeded = |name: &str| {
+        let history = input.history.containers.get(name);
+        let exit = history.and_then(|history| history.last_exit.as_ref());
+        exit.is_some_and(|exit| {
+            exit.code == 0 && history.and_then(|history| history.attempt) <= Some(exit.attempt)
+        })
+    };
+    let succeeded = spec.containers.iter().all(|container| succeeded(&container.name));
+    Some(What::Terminal(Terminal { succeeded, reason: String::new(), message: String::new() }))
 }

@@ -106,7 +106,7 @@ impl State {
             records.insert(path, Record { good: Some(pod), ..Record::default() });
         }
         let claims = claims::settle(&records, &BTreeMap::new());
-        let desired = Desired { synced: false, pods: claims.pods, problems: claims.problems };
+        let desired = Desired { pods: claims.pods, problems: claims.problems, ..Desired::default() };
         Self { records, owners: claims.owners, readable: true, desired: Arc::new(desired) }
     }
 
@@ -145,7 +145,8 @@ pub(super) fn decide(before: &State, look: Look, now: &Now) -> State {
     let claims = claims::settle(&records, &before.owners);
     problems.extend(records.values().flat_map(broken));
     problems.extend(claims.problems);
-    let desired = Desired { synced: before.desired.synced || readable, pods: claims.pods, problems };
+    let synced = before.desired.synced || readable;
+    let desired = Desired { synced, pods: claims.pods, problems, ..Desired::default() };
     State { records, owners: claims.owners, readable, desired: Arc::new(desired) }
 }
 
