@@ -56,6 +56,13 @@ pub async fn load(file: &Path, now: Timestamp) -> Result<Loaded, LoadError> {
     files.extend(user.iter().flat_map(|user| {
         [&user.client_certificate, &user.client_key].into_iter().flatten().map(PathBuf::from)
     }));
+    for path in files.iter().skip(1) {
+        // kube reads them when the first connection is made; by then nobody would know which file it was.
+        if let Err(error) = std::fs::File::open(path) {
+            let (field, reason) = ("users".to_owned(), format!("failed to read {}: {error}", path.display()));
+            return Err(LoadError::Field { file: file.to_owned(), field, reason });
+        }
+    }
     let pem = user.as_ref().and_then(certificate);
     let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
         .await
@@ -149,9 +156,9 @@ mod tests {
         let clusters = "clusters: [{name: k, cluster: {server: 'https://127.0.0.1:6443'}}]\n";
         let no_user = refusal(&format!("{HEAD}{contexts}{clusters}")).await;
         assert_eq!(no_user, "kubeconfig FILE: contexts: there is no user \"u\"");
-        let gone = format!("users: [{{name: u, user: {{client-certificate: /none, client-key: /none}}}}]\n");
+        let gone = "users: [{name: u, user: {client-certificate: /none, client-key: /none}}]\n";
         let gone = refusal(&format!("{HEAD}{contexts}{clusters}{gone}")).await;
-        assert!(gone.starts_with("kubeconfig FILE: failed to load"), "{gone}");
+        assert!(gone.starts_with("kubeconfig FILE: users: failed to read /none"), "{gone}");
     }
 
     #[tokio::test]
