@@ -9,8 +9,8 @@ use pinnace_pleg::snapshot::PodObserved;
 
 use crate::clock::{Now, Stamp};
 use crate::journal::history::{Backoff, PodHistory, What};
-use crate::pod::act::{Done, Failure};
 use crate::pod::backoff::{self, Restart};
+use crate::pod::job::{Done, Failure};
 use crate::pod::plan::{Image, Input, Retry, Wish};
 use crate::pod::step::{Key, Step};
 use crate::source::desired::DesiredPod;

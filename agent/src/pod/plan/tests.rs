@@ -13,7 +13,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::clock::BootTime;
-use crate::pod::act::Done;
+use crate::pod::job::Done;
 use crate::pod::mind::{Around, Mind, Pace};
 use crate::source::desired::Origin;
 
