@@ -6,6 +6,8 @@
 pub mod decode;
 pub mod defaults;
 pub mod desired;
+#[cfg(test)]
+pub(crate) mod example;
 pub mod fault;
 pub mod files;
 mod fnv;
