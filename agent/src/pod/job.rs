@@ -64,6 +64,8 @@ pub struct Failure {
     pub message: String,
     /// Its effect may come about all the same.
     pub in_doubt: bool,
+    /// The runtime refused the name as taken: an earlier create of this very attempt is under way there.
+    pub reserved: bool,
     /// The instance is made; it was starting it that failed. Seeing it there answers no doubt.
     pub made: bool,
 }
@@ -72,16 +74,17 @@ impl Failure {
     /// A call that the runtime did not answer with success; `creates` if it makes something.
     pub(crate) fn call(reason: &'static str, creates: bool, error: &Error) -> Self {
         let in_doubt = creates && !error.is_definite();
-        Self { reason, message: Chain(error).to_string(), in_doubt, made: false }
+        let reserved = creates && error.is_name_reserved();
+        Self { in_doubt, reserved, ..Self::plain(reason, Chain(error).to_string()) }
     }
 
     /// A bug of ours ended the call: whether it took effect is open.
     pub(crate) fn panicked(panic: &WorkerPanic) -> Self {
-        Self { reason: "", message: panic.to_string(), in_doubt: true, made: false }
+        Self { in_doubt: true, ..Self::plain("", panic.to_string()) }
     }
 
     /// A failure that committed nothing.
     pub(crate) fn plain(reason: &'static str, message: String) -> Self {
-        Self { reason, message, in_doubt: false, made: false }
+        Self { reason, message, in_doubt: false, reserved: false, made: false }
     }
 }
