@@ -5,7 +5,8 @@ use pinnace_cri::v1::ImageSpec;
 
 use crate::chain::Chain;
 use crate::image::policy::{Need, need};
-use crate::pod::act::{Actor, Failure, Job};
+use crate::pod::act::Actor;
+use crate::pod::job::{Failure, Job};
 
 /// The image as the runtime names it.
 ///

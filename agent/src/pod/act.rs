@@ -9,7 +9,6 @@ use pinnace_cri::client::Client;
 use pinnace_cri::error::Error;
 use pinnace_cri::id::{ContainerId, PodUid, SandboxId};
 use pinnace_cri::v1::ImageSpec;
-use tokio_util::sync::CancellationToken;
 
 use crate::chain::Chain;
 use crate::clock::Clock;
@@ -17,15 +16,13 @@ use crate::disk::Disk;
 use crate::events::EventLog;
 use crate::image;
 use crate::journal::Journal;
-use crate::journal::history::Entry;
 use crate::pod::container::{self, Instance, Site};
+use crate::pod::job::{Done, Failure, Job};
 use crate::pod::paths::{self, Dirs, PodNames, is_component};
 use crate::pod::sandbox;
 use crate::pod::security;
-use crate::pod::slots::{Order, Slots};
+use crate::pod::slots::Slots;
 use crate::pod::step::Step;
-use crate::source::desired::DesiredPod;
-use crate::supervise::WorkerPanic;
 
 /// What all pods' steps are carried out with.
 #[derive(Debug, Clone)]
@@ -50,76 +47,6 @@ pub struct Actor {
     pub teardowns: Slots,
     /// Image pulls.
     pub pulls: Slots,
-}
-
-/// A step with all that it needs.
-#[derive(Debug, Clone)]
-pub struct Job {
-    /// The step.
-    pub step: Step,
-    /// The pod; none for one that only the runtime knows.
-    pub pod: Option<Arc<DesiredPod>>,
-    /// Its UID.
-    pub uid: PodUid,
-    /// Its names; none if no path may be made of them.
-    pub names: Option<PodNames>,
-    /// `namespace/name` for events.
-    pub object: String,
-    /// Place in the line for slots.
-    pub place: Order,
-    /// Cancelled when the pod is to go: nothing further is started.
-    pub leaving: CancellationToken,
-    /// What must be on disk before the step.
-    pub before: Vec<Entry>,
-}
-
-/// What a step achieved.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Done {
-    /// Something changed in the runtime; a look will show it.
-    Changed,
-    /// The sandbox is down, its network included.
-    SandboxStopped(SandboxId),
-    /// The image is there.
-    Image {
-        /// For this container.
-        name: String,
-        /// For this instance.
-        attempt: u32,
-        /// How the runtime names it.
-        image_ref: String,
-    },
-    /// The pod's files are gone.
-    TracesGone,
-}
-
-/// Why a step failed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
-    /// Waiting reason in the kubelet's words; empty where there is none.
-    pub reason: &'static str,
-    /// The whole chain of errors.
-    pub message: String,
-    /// Its effect may come about all the same.
-    pub in_doubt: bool,
-    /// The instance is made; it was starting it that failed. Seeing it there answers no doubt.
-    pub made: bool,
-}
-
-impl Failure {
-    fn call(reason: &'static str, creates: bool, error: &Error) -> Self {
-        let in_doubt = creates && !error.is_definite();
-        Self { reason, message: Chain(error).to_string(), in_doubt, made: false }
-    }
-
-    /// A bug of ours ended the call: whether it took effect is open.
-    pub(crate) fn panicked(panic: &WorkerPanic) -> Self {
-        Self { reason: "", message: panic.to_string(), in_doubt: true, made: false }
-    }
-
-    pub(crate) fn plain(reason: &'static str, message: String) -> Self {
-        Self { reason, message, in_doubt: false, made: false }
-    }
 }
 
 impl Actor {

@@ -130,24 +130,14 @@ fn annotations(pod: &DesiredPod, spec: &Container, attempt: u32, image: &str) ->
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use pinnace_cri::id::PodUid;
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::source::desired::Origin;
+    use crate::source::example;
 
     fn built(container: Value) -> ContainerConfig {
         let spec = json!({ "terminationGracePeriodSeconds": 7, "containers": [container] });
-        let pod = DesiredPod {
-            uid: PodUid::new("u1").unwrap(),
-            namespace: "ns".into(),
-            name: "web".into(),
-            origin: Origin::File("/m".into()),
-            pod: Arc::new(serde_json::from_value(json!({ "metadata": {}, "spec": spec })).unwrap()),
-            held: Vec::new(),
-        };
+        let pod = example::manifest("u1", "ns", "web", json!({ "metadata": {}, "spec": spec }));
         let site = Site {
             owner: "node1".into(),
             node: Node { memory: 4 << 30, cfs_period: Some(100_000) },

@@ -9,8 +9,8 @@ use pinnace_pleg::snapshot::PodObserved;
 
 use crate::clock::{Now, Stamp};
 use crate::journal::history::{Backoff, PodHistory, What};
-use crate::pod::act::{Done, Failure};
 use crate::pod::backoff::{self, Restart};
+use crate::pod::job::{Done, Failure};
 use crate::pod::plan::{Image, Input, Retry, Wish};
 use crate::pod::step::{Key, Step};
 use crate::source::desired::DesiredPod;
@@ -22,6 +22,12 @@ pub struct Pace {
     pub retry: Duration,
     /// Longest delay of a step. Short enough that a pod goes on within 30 s of a fault's end.
     pub retry_cap: Duration,
+    /// Delay after the runtime first called the name of a create reserved. What a client that died had begun is
+    /// finished or rolled back within seconds.
+    pub reserved: Duration,
+    /// Delay after each further refusal: the create under way is a slow one, and its end shows without being asked
+    /// for. 4 min, twice what any create may take before its client gives up on it.
+    pub reserved_again: Duration,
     /// The same for image pulls: 10 s to 300 s as the kubelet's.
     pub pull: Duration,
     /// Longest delay of an image pull.
@@ -35,6 +41,8 @@ impl Default for Pace {
         Self {
             retry: Duration::from_secs(1),
             retry_cap: Duration::from_secs(20),
+            reserved: Duration::from_secs(10),
+            reserved_again: Duration::from_secs(240),
             pull: Duration::from_secs(10),
             pull_cap: Duration::from_secs(300),
             backoff_cap: crate::pod::backoff::CAP,
@@ -219,8 +227,14 @@ impl Mind {
     }
 
     fn fail(&mut self, key: Key, failure: Failure, pace: &Pace, now: &Now) {
-        let failures = self.failed.get(&key).map_or(0, |failed| failed.failures).saturating_add(1);
-        let delay = pace.delay(&key, failures);
+        let last = self.failed.get(&key);
+        let again = last.is_some_and(|failed| failed.failure.reserved);
+        let failures = last.map_or(0, |failed| failed.failures).saturating_add(1);
+        let delay = match (failure.reserved, again) {
+            (true, false) => pace.reserved,
+            (true, true) => pace.reserved_again,
+            (false, _) => pace.delay(&key, failures),
+        };
         self.failed.insert(key, Failed { at: now.stamp(), delay, failures, failure });
     }
 
@@ -298,7 +312,7 @@ impl Failed {
 }
 
 impl Pace {
-    /// Delay after so many failures in a row.
+    /// Delay after so many failures in a row, of which the last was no reserved name.
     #[must_use]
     pub fn delay(&self, key: &Key, failures: u32) -> Duration {
         let (first, cap) = match key {
@@ -309,3 +323,6 @@ impl Pace {
         first.saturating_mul(2u32.saturating_pow(doublings)).min(cap)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@ pub mod card;
 pub mod container;
 pub mod fleet;
 pub mod go_duration;
+pub mod job;
 pub mod marks;
 pub mod message;
 pub mod mind;

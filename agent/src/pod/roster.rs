@@ -146,22 +146,17 @@ pub fn is_anyone_unseen(members: &BTreeMap<PodUid, Known>, snapshot: &Snapshot) 
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
-    use crate::source::desired::Origin;
+    use crate::source::example;
 
     fn uid(text: &str) -> PodUid {
         PodUid::new(text).unwrap()
     }
 
     fn pod(id: &str, name: &str) -> Arc<DesiredPod> {
-        Arc::new(DesiredPod {
-            uid: uid(id),
-            namespace: "default".into(),
-            name: name.into(),
-            origin: Origin::File("/m".into()),
-            pod: Arc::default(),
-            held: Vec::new(),
-        })
+        Arc::new(example::manifest(id, "default", name, json!({ "metadata": {} })))
     }
 
     fn desired(synced: bool, pods: &[Arc<DesiredPod>]) -> Desired {

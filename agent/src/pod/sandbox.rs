@@ -92,24 +92,14 @@ fn port(port: &ContainerPort) -> PortMapping {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use pinnace_cri::id::PodUid;
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::source::desired::Origin;
+    use crate::source::example;
 
     fn built(metadata: Value, spec: Value) -> PodSandboxConfig {
-        let pod = serde_json::from_value(json!({ "metadata": metadata, "spec": spec })).unwrap();
-        let pod = DesiredPod {
-            uid: PodUid::new("u1").unwrap(),
-            namespace: "ns".into(),
-            name: "web-node1".into(),
-            origin: Origin::File("/m".into()),
-            pod: Arc::new(pod),
-            held: Vec::new(),
-        };
+        let manifest = json!({ "metadata": metadata, "spec": spec });
+        let pod = example::manifest("u1", "ns", "web-node1", manifest);
         let dirs = Dirs { root: "/r".into(), pod_logs: "/l".into(), container_logs: None };
         config(&pod, 3, &dirs, "node1").unwrap()
     }

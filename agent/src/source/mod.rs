@@ -8,6 +8,8 @@ pub mod apiserver;
 pub mod decode;
 pub mod defaults;
 pub mod desired;
+#[cfg(test)]
+pub(crate) mod example;
 pub mod fault;
 pub mod files;
 mod fnv;

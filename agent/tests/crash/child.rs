@@ -159,6 +159,8 @@ fn parts(places: &Places, points: Arc<Points>, disk: Arc<dyn Disk>, clock: Clock
         pace: Pace {
             retry: pace.retry / FACTOR,
             retry_cap: pace.retry_cap / FACTOR,
+            reserved: pace.reserved / FACTOR,
+            reserved_again: pace.reserved_again / FACTOR,
             pull: pace.pull / FACTOR,
             pull_cap: pace.pull / FACTOR,
             backoff_cap: Duration::from_secs(10) / FACTOR,

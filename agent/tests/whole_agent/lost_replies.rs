@@ -120,9 +120,9 @@ async fn b55_a_reserved_name_is_waited_for_and_not_stormed() {
     node.want(&[sleeper("web")]);
     tokio::time::sleep(Duration::from_secs(300)).await;
     let tries = node.fake.count_calls(|record| record.call == Call::RunPodSandbox);
-    assert!((5..=25).contains(&tries), "{tries} tries in 5 min");
+    assert_eq!(tries, 3, "at once, after 10 s and after 4 min");
     node.fake.remove_fault(fault);
-    node.until("the pod runs", LIMIT, |node| node.is_running("web")).await;
+    node.until("the pod runs", Duration::from_secs(240), |node| node.is_running("web")).await;
     let attempt = node.runtime().sandboxes.values().next().unwrap().config.metadata.clone().unwrap().attempt;
     assert_eq!(attempt, 0, "a name in doubt is no reason for a new attempt");
     node.stop().await;
@@ -132,8 +132,9 @@ fn effective(node: &Node, call: Call) -> usize {
     node.fake.count_calls(|record| record.call == call && record.took_effect.is_some())
 }
 
-/// The aim of one call only is not reachable while the client gives up after 2 min: DESIGN 6 permits a new try
-/// after two lists, which the runtime refuses as reserved. What counts is that one container comes of it.
+/// The client gives up after 2 min (B54), and no look tells a create that is slow from one that was dropped: only
+/// another try does. So there is one, which the runtime refuses as reserved, one more soon after it, and then none
+/// before the container shows.
 #[tokio::test(start_paused = true)]
 async fn beyond16_a_create_that_ends_after_five_minutes_is_adopted() {
     for restart in [false, true] {
@@ -162,7 +163,7 @@ async fn beyond16_a_create_that_ends_after_five_minutes_is_adopted() {
             record.call == Call::CreateContainer
                 && matches!(&record.outcome, Outcome::Failed(_, text) if text.contains("reserved"))
         });
-        assert!(reserved <= 20, "{reserved} calls were refused as reserved");
+        assert!(reserved <= 2, "{reserved} calls were refused as reserved, restart {restart}");
         node.at_rest().await;
         node.stop().await;
     }

@@ -19,6 +19,7 @@ mod lifecycle;
 mod lost_replies;
 mod malformed;
 mod manifests;
+mod panics;
 mod pods;
 mod restart;
 mod rpc_faults;

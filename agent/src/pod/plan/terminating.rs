@@ -154,7 +154,8 @@ fn stop_containers(input: &Input<'_>, termination: &Termination, plan: &mut Plan
     }
 }
 
-/// A create in flight, or one whose end is in doubt, may still bring something to stop.
+/// A create in flight, or one whose end is in doubt, may still bring something to stop. While the runtime calls its
+/// name reserved it is under way for certain, and the pod is not gone as long as a next try would wait.
 fn in_the_making(input: &Input<'_>) -> Option<Wait> {
     let creating = input.busy.iter().any(|key| matches!(key, Key::Sandbox | Key::Start(_)));
     if creating {

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Container as Spec, Pod, PodSpec};
 use pinnace_cri::container::{Container, ContainerState, ContainerStatus};
 use pinnace_cri::id::PodUid;
 use pinnace_pleg::snapshot::PodObserved;
@@ -13,27 +12,11 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::clock::BootTime;
-use crate::pod::act::Done;
+use crate::pod::job::Done;
 use crate::pod::mind::{Around, Mind, Pace};
-use crate::source::desired::Origin;
+use crate::source::example::pod;
 
 const UID: &str = "u1";
-
-fn pod(policy: &str, names: &[&str]) -> DesiredPod {
-    let containers = names
-        .iter()
-        .map(|name| Spec { name: (*name).to_owned(), image: Some("i".to_owned()), ..Spec::default() })
-        .collect();
-    let spec = PodSpec { restart_policy: Some(policy.to_owned()), containers, ..PodSpec::default() };
-    DesiredPod {
-        uid: PodUid::new(UID).unwrap(),
-        namespace: "default".into(),
-        name: "x".into(),
-        origin: Origin::File("/m".into()),
-        pod: Arc::new(Pod { spec: Some(spec), ..Pod::default() }),
-        held: Vec::new(),
-    }
-}
 
 /// A runtime in a few fields, whose calls work at once.
 #[derive(Default)]
