@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser;
 use clap::error::ErrorKind;
 use pinnace::chain::Chain;
 use pinnace::check;
 use pinnace::check::observe::{Targets, observe};
-use pinnace::cli::args::{Arguments, CheckArgs, Command, Reach, SOCKET_VARIABLE};
+use pinnace::cli::args::{CheckArgs, Command, Reach, SOCKET_VARIABLE};
 use pinnace::cli::client::ClientError;
 use pinnace::cli::command::{self, Terminal, error_line};
+use pinnace::cli::command_line::{self, Asked, KUBELET_VERSION};
 use pinnace::cli::{exit, log_output};
 use pinnace::clock::Clock;
 use pinnace::config::effective::Config;
@@ -26,8 +26,9 @@ use pinnace::start::StartError;
 const SHUTDOWN: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {
-    let code = match Arguments::try_parse() {
-        Ok(arguments) => dispatch(arguments.command),
+    let code = match command_line::read(std::env::args_os()) {
+        Ok(Asked::To(arguments)) => dispatch(arguments.command),
+        Ok(Asked::KubeletVersion) => kubelet_version(),
         Err(error) => usage(&error),
     };
     ExitCode::from(code)
@@ -39,6 +40,14 @@ fn usage(error: &clap::Error) -> u8 {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => exit::OK,
         _ => exit::USAGE,
+    }
+}
+
+/// As the kubelet prints it: installers read the version from there.
+fn kubelet_version() -> u8 {
+    match writeln!(stdout(), "Kubernetes {KUBELET_VERSION}") {
+        Ok(()) => exit::OK,
+        Err(_) => exit::FAILURE,
     }
 }
 

@@ -23,7 +23,7 @@ pub struct Arguments {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Run the agent
+    /// Run the agent; every other flag of kubelet 1.36 is taken too, and named in a warning if it has no effect
     Run(Box<RunFlags>),
     /// List the pods of this node
     Pods(ListArgs),

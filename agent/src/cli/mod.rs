@@ -5,6 +5,7 @@ pub mod age;
 pub mod args;
 pub mod client;
 pub mod command;
+pub mod command_line;
 pub mod exit;
 pub mod explain;
 pub mod list;

@@ -14,6 +14,7 @@ use super::file::KubeletConfiguration;
 use super::flags::{DEFAULT_ROOT_DIR, LogFormat, RunFlags};
 use super::layer::{Layer, origin};
 use super::range;
+use super::serving::{self, Serving};
 
 /// Socket of the admin server of the instance in the default root directory.
 pub const DEFAULT_ADMIN_SOCKET: &str = "/run/pinnace/pinnace.sock";
@@ -63,6 +64,14 @@ pub struct Config {
     pub runtime_request_timeout: Duration,
     /// Where `/healthz` listens; none if it is switched off.
     pub healthz: Option<SocketAddr>,
+    /// The HTTPS server; none if it is switched off.
+    pub serving: Option<Serving>,
+    /// Where the read-only server listens, in plain HTTP; none if it is switched off.
+    pub read_only: Option<SocketAddr>,
+    /// How to reach the API server, absolute; none if there is none.
+    pub kubeconfig: Option<PathBuf>,
+    /// Directory of the node's certificates, absolute.
+    pub cert_dir: PathBuf,
     /// Socket of the admin server, absolute.
     pub admin_socket: PathBuf,
     /// Where the runtime writes container logs, absolute.
@@ -148,11 +157,7 @@ impl Faults<'_> {
 }
 
 fn not_supported(flags: &RunFlags) -> Vec<ConfigError> {
-    let given = [
-        ("--kubeconfig", flags.kubeconfig.is_some()),
-        ("--bootstrap-kubeconfig", flags.bootstrap_kubeconfig.is_some()),
-        ("--virtual", flags.virtual_node),
-    ];
+    let given = [("--virtual", flags.virtual_node)];
     let reason = "not supported yet: this version runs static pods without an API server; leave it out";
     given
         .into_iter()
@@ -178,6 +183,12 @@ fn build(inputs: Inputs<'_>, faults: &mut Faults<'_>) -> Config {
         None => runtime_endpoint.clone(),
     };
     let logging = file.logging.clone().unwrap_or_default();
+    let cert_dir = flags.cert_dir.as_ref().map_or_else(|| root_dir.join("pki"), |dir| directory.join(dir));
+    let mut server_faults = Vec::new();
+    let serving = serving::serving(file, &cert_dir, is_default_instance, &mut server_faults);
+    for (field, reason) in server_faults {
+        faults.field(field, reason);
+    }
     Config {
         node_name: node_name(flags.hostname_override.as_deref(), hostname, faults),
         node_ips: node_ips(flags.node_ip.as_deref(), faults),
@@ -188,6 +199,14 @@ fn build(inputs: Inputs<'_>, faults: &mut Faults<'_>) -> Config {
         image_endpoint,
         runtime_request_timeout: period(file.runtime_request_timeout, Duration::from_secs(120)),
         healthz: healthz(file, is_default_instance),
+        serving,
+        read_only: serving::read_only(file),
+        kubeconfig: flags
+            .kubeconfig
+            .as_ref()
+            .filter(|path| !path.as_os_str().is_empty())
+            .map(|p| directory.join(p)),
+        cert_dir,
         admin_socket,
         pod_logs_dir: absolute(&file.pod_logs_dir, "podLogsDir", faults)
             .unwrap_or_else(|| PathBuf::from(DEFAULT_POD_LOGS_DIR)),

@@ -37,6 +37,10 @@ fn without_files_and_flags_the_kubelets_defaults_hold() {
         image_endpoint,
         runtime_request_timeout,
         healthz,
+        serving,
+        read_only,
+        kubeconfig,
+        cert_dir,
         admin_socket,
         pod_logs_dir,
         max_pods,
@@ -57,6 +61,8 @@ fn without_files_and_flags_the_kubelets_defaults_hold() {
     assert_eq!(node_name, "node-1.example.org");
     assert_eq!(root_dir, Path::new("/var/lib/kubelet"));
     assert_eq!(static_pod_path, None);
+    assert_eq!(serving.map(|serving| serving.address), Some("0.0.0.0:10250".parse().unwrap()));
+    assert_eq!((read_only, kubeconfig, cert_dir), (None, None, PathBuf::from("/var/lib/kubelet/pki")));
     assert_eq!(file_check_frequency, Duration::from_secs(20));
     assert_eq!(sync_frequency, Duration::from_secs(60));
     assert_eq!(runtime_endpoint, Path::new("/run/containerd/containerd.sock"));
@@ -137,12 +143,14 @@ fn names_and_addresses_of_the_node_are_checked() {
 }
 
 #[test]
+fn the_api_server_is_optional() {
+    let kubeconfig = |args: &[&str]| run(args, json!({})).unwrap().kubeconfig;
+    assert_eq!(kubeconfig(&["--kubeconfig=kubelet.conf"]), Some("/srv/kubelet.conf".into()));
+    assert_eq!(kubeconfig(&["--kubeconfig="]), None);
+}
+
+#[test]
 fn what_comes_later_is_refused_at_start() {
-    assert_eq!(
-        run(&["--kubeconfig=/etc/kubernetes/kubelet.conf"], json!({})).unwrap_err(),
-        "command line: --kubeconfig: not supported yet: this version runs static pods without an API server; \
-         leave it out"
-    );
     assert!(run(&["--virtual"], json!({})).unwrap_err().contains("--virtual: not supported yet"));
 }
 

@@ -9,6 +9,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value};
 
+use super::command_line::{self, Extra};
 use super::duration::GoDuration;
 use super::layer::Layer;
 
@@ -55,15 +56,24 @@ pub struct RunFlags {
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap would print it as the description of the command")]
     pub settings: SettingFlags,
-    /// Not supported yet: Pinnace runs without an API server in this version
-    #[arg(long, value_name = "FILE", hide = true)]
+    /// How to reach the API server; without it only static pods run
+    #[arg(long, value_name = "FILE", value_parser = path_or_empty())]
     pub kubeconfig: Option<PathBuf>,
-    /// Not supported yet
-    #[arg(long, value_name = "FILE", hide = true)]
+    /// Accepted as long as the file of --kubeconfig is there: asking for a certificate is not built yet
+    #[arg(long, value_name = "FILE", value_parser = path_or_empty())]
     pub bootstrap_kubeconfig: Option<PathBuf>,
+    /// Directory of the node's certificates [default: pki in the root directory]
+    #[arg(long, value_name = "DIR")]
+    pub cert_dir: Option<PathBuf>,
+    /// Labels that the node registers with, as KEY=VALUE, separated by commas
+    #[arg(long, value_name = "LABELS")]
+    pub node_labels: Option<String>,
     /// Not supported yet
     #[arg(long = "virtual", hide = true)]
     pub virtual_node: bool,
+    /// What the kubelet's other flags say.
+    #[arg(skip)]
+    pub extra: Extra,
 }
 
 /// Flags that stand for a key of the configuration file.
@@ -141,9 +151,30 @@ impl RunFlags {
             settings: SettingFlags::default(),
             kubeconfig: None,
             bootstrap_kubeconfig: None,
+            cert_dir: None,
+            node_labels: None,
             virtual_node: false,
+            extra: Extra::default(),
         }
     }
+
+    /// The layers above all files, lowest first. Relative paths are made absolute from `directory`.
+    #[must_use]
+    pub fn layers(&self, directory: &Path) -> Vec<Layer> {
+        let mut flags = self.settings.layer(directory);
+        let mut cleared = Map::new();
+        cleared.extend(command_line::replaced(&self.extra.keys).into_iter().map(|key| (key, Value::Null)));
+        let name = flags.name.clone();
+        anchor_paths(&mut flags.value, &self.extra.keys, directory);
+        vec![Layer { name, value: Value::Object(cleared) }, flags]
+    }
+}
+
+/// Adds keys to a layer, with the paths in them made absolute.
+fn anchor_paths(layer: &mut Value, keys: &Map<String, Value>, directory: &Path) {
+    let Value::Object(all) = layer else { return };
+    all.extend(keys.clone());
+    super::layer::anchor(layer, directory);
 }
 
 /// A path; empty is allowed, since it switches the setting off.

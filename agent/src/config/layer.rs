@@ -101,7 +101,8 @@ fn plain_path(path: &str) -> String {
     path.replace(".?", "")
 }
 
-fn anchor(value: &mut Value, directory: &Path) {
+/// Makes the paths in a layer absolute.
+pub(super) fn anchor(value: &mut Value, directory: &Path) {
     for pointer in RELATIVE_TO_FILE {
         let Some(Value::String(text)) = value.pointer_mut(pointer) else { continue };
         if !text.is_empty() && Path::new(text).is_relative() {

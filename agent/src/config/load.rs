@@ -25,8 +25,11 @@ pub struct Loaded {
 }
 
 /// Keys that this version acts on. A key that is set and not in this list is named in a warning.
-const IN_USE: [&str; 24] = [
+const IN_USE: &[&str] = &[
+    "address",
     "apiVersion",
+    "authentication",
+    "authorization",
     "cgroupDriver",
     "clusterDNS",
     "clusterDomain",
@@ -34,6 +37,8 @@ const IN_USE: [&str; 24] = [
     "cpuCFSQuota",
     "cpuCFSQuotaPeriod",
     "crashLoopBackOff",
+    "enableDebuggingHandlers",
+    "enableServer",
     "fileCheckFrequency",
     "healthzBindAddress",
     "healthzPort",
@@ -44,12 +49,18 @@ const IN_USE: [&str; 24] = [
     "maxPods",
     "podLogsDir",
     "podPidsLimit",
+    "port",
+    "readOnlyPort",
     "resolvConf",
     "runtimeRequestTimeout",
     "seccompDefault",
     "serializeImagePulls",
     "staticPodPath",
     "syncFrequency",
+    "tlsCertFile",
+    "tlsCipherSuites",
+    "tlsMinVersion",
+    "tlsPrivateKeyFile",
 ];
 
 /// Reads, merges and validates. Errors name file and field.
@@ -62,11 +73,32 @@ pub fn load(flags: &RunFlags, hostname: &str, directory: &Path) -> Result<Loaded
         layers.push(layer);
         warnings.extend(odd);
     }
-    layers.push(flags.settings.layer(directory));
+    check_bootstrap(flags, directory)?;
+    warnings.extend(flags.extra.warnings.iter().cloned());
+    layers.extend(flags.layers(directory));
     let (file, _) = typed("merged configuration", &merge(&layers))?;
     warnings.extend(idle_keys(&layers));
     let config = settle(Inputs { flags, file: &file, layers: &layers, hostname, directory })?;
     Ok(Loaded { config, warnings })
+}
+
+/// Installers name both files; only the first start on a machine needs the second.
+fn check_bootstrap(flags: &RunFlags, directory: &Path) -> Result<(), ConfigError> {
+    let given = |path: &Option<PathBuf>| {
+        path.as_ref().filter(|path| !path.as_os_str().is_empty()).map(|path| directory.join(path))
+    };
+    let Some(bootstrap) = given(&flags.bootstrap_kubeconfig) else { return Ok(()) };
+    let at = |reason: String| Err(ConfigError::at("command line", "--bootstrap-kubeconfig", reason));
+    match given(&flags.kubeconfig) {
+        None => at("needs --kubeconfig beside it".to_owned()),
+        Some(kubeconfig) if kubeconfig.exists() => Ok(()),
+        Some(kubeconfig) => at(format!(
+            "{} is missing, and asking for a certificate with {} is not supported yet: put a kubeconfig with the \
+             node's own credentials there",
+            kubeconfig.display(),
+            bootstrap.display(),
+        )),
+    }
 }
 
 fn files(flags: &RunFlags) -> Result<Vec<PathBuf>, ConfigError> {
@@ -204,6 +236,42 @@ mod tests {
     }
 
     #[test]
+    fn a_bootstrap_kubeconfig_needs_the_real_one_for_now() {
+        let dir = tempfile::tempdir().unwrap();
+        let bootstrap = "--bootstrap-kubeconfig=/etc/b";
+        let error = loaded(dir.path(), &[bootstrap]).unwrap_err();
+        assert_eq!(error, "command line: --bootstrap-kubeconfig: needs --kubeconfig beside it");
+        let error = loaded(dir.path(), &[bootstrap, "--kubeconfig=/no/such"]).unwrap_err();
+        assert!(error.contains("/no/such is missing, and asking for a certificate with /etc/b"), "{error}");
+        std::fs::write(dir.path().join("k"), "").unwrap();
+        let config = loaded(dir.path(), &[bootstrap, "--kubeconfig=k"]).unwrap().config;
+        assert_eq!(config.kubeconfig, Some(dir.path().join("k")));
+    }
+
+    #[test]
+    fn maps_of_flags_take_the_place_of_the_files_but_gates_are_merged() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = write(
+            dir.path(),
+            "k.yaml",
+            "evictionHard: {memory.available: 1Gi}\nfeatureGates: {A: true, B: true}\ntlsMinVersion: VersionTLS13\n",
+        );
+        let mut flags = Run::try_parse_from(["run", &format!("--config={path}")]).unwrap().flags;
+        let keys = serde_json::json!({
+            "evictionHard": {"nodefs.available": "5%"}, "featureGates": {"B": false}, "tlsCertFile": "c",
+            "tlsPrivateKeyFile": "/k",
+        });
+        flags.extra.keys = keys.as_object().unwrap().clone();
+        flags.extra.warnings.push("odd".to_owned());
+        let loaded = load(&flags, "node", Path::new("/srv")).unwrap();
+        let file = loaded.config.file;
+        assert_eq!(file.eviction_hard, Some([("nodefs.available".to_owned(), "5%".to_owned())].into()));
+        assert_eq!(file.feature_gates.unwrap(), [("A".to_owned(), true), ("B".to_owned(), false)].into());
+        assert_eq!(file.tls_cert_file.as_deref(), Some("/srv/c"));
+        assert!(loaded.warnings.contains(&"odd".to_owned()), "{:?}", loaded.warnings);
+    }
+
+    #[test]
     fn a_file_as_kubeadm_writes_it_is_accepted() {
         let dir = tempfile::tempdir().unwrap();
         let path = write(dir.path(), "config.yaml", KUBEADM);
@@ -212,9 +280,7 @@ mod tests {
         assert_eq!(loaded.config.static_pod_path.as_deref(), Some(Path::new("/etc/kubernetes/manifests")));
         assert_eq!(
             loaded.warnings,
-            [format!(
-                "{path}: set, but this version does not act on: authentication, authorization, rotateCertificates"
-            )]
+            [format!("{path}: set, but this version does not act on: rotateCertificates")]
         );
     }
 

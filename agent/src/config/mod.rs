@@ -1,4 +1,5 @@
 //! Configuration: KubeletConfiguration files, drop-ins and flags become one validated [`effective::Config`].
+//! The command line itself, with every flag that a kubelet has, is [`command_line`]'s.
 //!
 //! ```text
 //! --config, --config-dir ─ read ─→ layer (one per file) ┐
@@ -6,6 +7,7 @@
 //! ```
 //! Read once at start; nothing here is read again while the agent runs.
 
+pub mod command_line;
 pub mod duration;
 pub mod effective;
 pub mod error;
@@ -15,3 +17,4 @@ pub mod layer;
 pub mod load;
 pub mod range;
 pub mod section;
+pub mod serving;
