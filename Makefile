@@ -1,6 +1,6 @@
 # What a person or CI calls. Each target is a short script in deploy/dev that says what it changes.
 .POSIX:
-.PHONY: help run stop wipe check test test-all bench
+.PHONY: help run cluster stop wipe check test test-all bench
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -8,16 +8,19 @@ help: ## this list
 run: ## a pod on containerd under Pinnace, on this machine (Debian, root)
 	@deploy/dev/run
 
+cluster: ## a Kubernetes control plane on this machine (root)
+	@deploy/dev/run-cluster
+
 stop: ## ends Pinnace; its pods go on
 	@deploy/dev/stop
 
-wipe: ## removes pods, containerd and files of `make run` and of killed test runs
+wipe: ## removes pods, containerd, cluster and files of `make run`, `make cluster` and killed test runs
 	@deploy/dev/wipe
 
 check: ## formatting, lints, documentation, dependencies
 	@deploy/dev/check
 
-test: ## every layer, on the fake runtime and two real containerds (root)
+test: ## every layer, on the fake runtime, two real containerds and a real control plane (root)
 	@deploy/dev/test
 
 test-all: ## the same at full size: takes much longer
