@@ -1,15 +1,24 @@
 //! The node's own record of events: what `pinnace events` shows, with or without an API server.
 //!
 //! Equal events are one series with a count. When there are too many series, normal ones give way before warnings,
-//! and the one that was quiet longest first; an object that floods displaces its own.
+//! and the one that was quiet longest first; an object that floods displaces its own. Where there is an API server,
+//! each event also goes to [`Feed`], whose reader writes it there.
+
+mod feed;
+mod object;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 
+use feed::Feeder;
+
 use crate::excerpt::excerpt;
 use crate::view::EventView;
+
+pub use feed::{Feed, Occurrence, Overflow};
+pub use object::{Object, field_path};
 
 /// Series kept: nine per pod of a full node. A series is some 300 bytes, at most 1.5 KiB.
 const MAX_SERIES: usize = 1_000;
@@ -17,19 +26,32 @@ const MAX_SERIES: usize = 1_000;
 const MAX_PER_OBJECT: usize = 100;
 /// Longest message, as in the events API.
 const MAX_MESSAGE: usize = 1_024;
-/// Longest object and reason: a namespace and a name of 253 bytes each fit.
-const MAX_NAME: usize = 512;
+/// Longest reason, as in the events API.
+const MAX_REASON: usize = 128;
 
-/// Ordered so that normal events give way first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Kind {
+/// Type of an event. Ordered so that normal events give way first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// Something went as it should.
     Normal,
+    /// Something needs attention.
     Warning,
+}
+
+impl Kind {
+    /// As the API has it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Normal => "Normal",
+            Self::Warning => "Warning",
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Key {
-    object: String,
+    object: Object,
     kind: Kind,
     reason: String,
     message: String,
@@ -48,6 +70,7 @@ struct Series {
 #[derive(Debug, Clone, Default)]
 pub struct EventLog {
     ring: Arc<Mutex<Ring>>,
+    feeder: Option<Feeder>,
 }
 
 #[derive(Debug, Default)]
@@ -57,15 +80,29 @@ struct Ring {
 }
 
 impl EventLog {
-    /// Records that something went as it should. `object` is `namespace/name` or `node`, `reason` a word of the
-    /// kubelet's such as `Started`.
-    pub fn normal(&self, object: &str, reason: &str, message: &str, now: Timestamp) {
-        self.lock().record(key(Kind::Normal, object, reason, message), now);
+    /// A record that also feeds a writer.
+    #[must_use]
+    pub fn feeding() -> (Self, Feed) {
+        let (feeder, feed) = feed::feed();
+        (Self { ring: Arc::default(), feeder: Some(feeder) }, feed)
+    }
+
+    /// Records that something went as it should. `reason` is a word of the kubelet's such as `Started`. A text for
+    /// the object is read as [`Object`] says.
+    pub fn normal(&self, object: impl Into<Object>, reason: &str, message: &str, now: Timestamp) {
+        self.record(key(Kind::Normal, object.into(), reason, message), now);
     }
 
     /// Records that something needs attention.
-    pub fn warning(&self, object: &str, reason: &str, message: &str, now: Timestamp) {
-        self.lock().record(key(Kind::Warning, object, reason, message), now);
+    pub fn warning(&self, object: impl Into<Object>, reason: &str, message: &str, now: Timestamp) {
+        self.record(key(Kind::Warning, object.into(), reason, message), now);
+    }
+
+    fn record(&self, key: Key, now: Timestamp) {
+        if let Some(feeder) = &self.feeder {
+            feeder.send(occurrence(&key, now));
+        }
+        self.lock().record(key, now);
     }
 
     /// Every series, the latest last.
@@ -97,10 +134,10 @@ impl Ring {
         self.series.insert(key, Series { first: now, last: now, count: 1, latest });
     }
 
-    fn make_room_for(&mut self, object: &str) {
-        let of_object = self.series.keys().filter(|key| key.object == object).count();
+    fn make_room_for(&mut self, object: &Object) {
+        let of_object = self.series.keys().filter(|key| key.object.is_of(object)).count();
         let victim = if of_object >= MAX_PER_OBJECT {
-            self.least(|key| key.object == object)
+            self.least(|key| key.object.is_of(object))
         } else if self.series.len() >= MAX_SERIES {
             self.least(|_| true)
         } else {
@@ -117,27 +154,28 @@ impl Ring {
     }
 }
 
-fn key(kind: Kind, object: &str, reason: &str, message: &str) -> Key {
+fn key(kind: Kind, object: Object, reason: &str, message: &str) -> Key {
     Key {
-        object: excerpt(object, MAX_NAME),
+        object: object.bounded(),
         kind,
-        reason: excerpt(reason, MAX_NAME),
+        reason: excerpt(reason, MAX_REASON),
         message: excerpt(message, MAX_MESSAGE),
     }
 }
 
+fn occurrence(key: &Key, at: Timestamp) -> Occurrence {
+    let Key { object, kind, reason, message } = key.clone();
+    Occurrence { object, kind, reason, message, at }
+}
+
 fn view(key: &Key, series: &Series) -> EventView {
-    let kind = match key.kind {
-        Kind::Normal => "Normal",
-        Kind::Warning => "Warning",
-    };
     EventView {
         first: series.first,
         last: series.last,
         count: series.count,
-        kind: kind.to_owned(),
+        kind: key.kind.as_str().to_owned(),
         reason: key.reason.clone(),
-        object: key.object.clone(),
+        object: key.object.to_string(),
         message: key.message.clone(),
     }
 }

@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::Container as Spec;
 use pinnace_cri::client::Client;
 use pinnace_cri::error::Error;
 use pinnace_cri::id::{ContainerId, PodUid, SandboxId};
+use pinnace_cri::image::Image;
 use pinnace_cri::v1::ImageSpec;
 
 use crate::chain::Chain;
@@ -70,7 +71,7 @@ impl Actor {
                 let stopped = self.client.stop_sandbox(id).await;
                 stopped
                     .map(|()| Done::SandboxStopped(id.clone()))
-                    .map_err(|error| self.teardown_failed(&error))
+                    .map_err(|error| self.kill_failed(job, &error))
             }
             Step::RemoveSandbox { id } => {
                 let removed = self.client.remove_sandbox(id).await;
@@ -85,7 +86,7 @@ impl Actor {
             Step::StopContainer { name, id, grace, why } => {
                 self.killing(job, name, why);
                 let stopped = self.client.stop_container(id, *grace).await;
-                stopped.map(|()| Done::Changed).map_err(|error| self.teardown_failed(&error))
+                stopped.map(|()| Done::Changed).map_err(|error| self.kill_failed(job, &error))
             }
             // The event was sent with the stop that this one overtakes.
             Step::HurryContainer { id, grace, .. } => {
@@ -103,12 +104,21 @@ impl Actor {
         Failure::call("", false, error)
     }
 
+    fn kill_failed(&self, job: &Job, error: &Error) -> Failure {
+        let failure = self.teardown_failed(error);
+        let message = format!("error killing pod: {}", failure.message);
+        self.events.warning(&job.object, "FailedKillPod", &message, self.clock.now().wall);
+        failure
+    }
+
     fn killing(&self, job: &Job, name: &str, why: &str) {
         let message = match why {
             "" => format!("Stopping container {name}"),
+            // The kubelet does not name the container here.
+            why if why.starts_with("is in ") => format!("Container {why}"),
             why => format!("Container {name} {why}"),
         };
-        self.events.normal(&job.object, "Killing", &message, self.clock.now().wall);
+        self.events.normal(job.container(name), "Killing", &message, self.clock.now().wall);
     }
 
     async fn run_sandbox(&self, job: &Job, attempt: u32) -> Result<Done, Failure> {
@@ -129,8 +139,12 @@ impl Actor {
             Ok(_) => Ok(Done::Changed),
             Err(error) => {
                 let failure = Failure::call("FailedCreatePodSandBox", true, &error);
-                let message = format!("Failed to create pod sandbox: {}", failure.message);
-                self.events.warning(&job.object, "FailedCreatePodSandBox", &message, self.clock.now().wall);
+                // A pod that is to go may take its sandbox away in the making: that is no failure of it.
+                if !job.leaving.is_cancelled() {
+                    let message = format!("Failed to create pod sandbox: {}", failure.message);
+                    let wall = self.clock.now().wall;
+                    self.events.warning(&job.object, "FailedCreatePodSandBox", &message, wall);
+                }
                 Err(failure)
             }
         }
@@ -140,6 +154,9 @@ impl Actor {
         let Step::EnsureImage { name, attempt } = &job.step else { return Err(no_spec()) };
         let spec = spec_of(job, name).ok_or_else(no_spec)?;
         let found = image::ensure::ensure(self, job, spec).await;
+        if let (Err(failure), false) = (&found, job.leaving.is_cancelled()) {
+            self.error(job, name, failure.reason);
+        }
         found.map(|image_ref| Done::Image { name: name.clone(), attempt: *attempt, image_ref })
     }
 
@@ -157,10 +174,11 @@ impl Actor {
         }
         let refusal = pod.pod.spec.as_ref().and_then(|pod| security::refuses_root(pod, spec));
         if let Some(why) = refusal {
-            self.events.warning(&job.object, "Failed", &format!("Error: {why}"), self.clock.now().wall);
+            self.error(job, wanted.name, &why);
             return Err(Failure::plain("CreateContainerConfigError", why));
         }
-        let message_file = self.lay_out(names, spec, sandbox_attempt, wanted.attempt).await?;
+        let laid_out = self.lay_out(names, spec, sandbox_attempt, wanted.attempt).await;
+        let message_file = laid_out.inspect_err(|failure| self.error(job, wanted.name, &failure.message))?;
         let instance = Instance {
             attempt: wanted.attempt,
             image_ref: wanted.image_ref,
@@ -171,10 +189,11 @@ impl Actor {
             sandbox::config(pod, sandbox_attempt, &self.dirs, &self.site.owner).ok_or_else(no_spec)?;
         match self.client.create_container(sandbox, config, around).await {
             Ok(id) => {
-                self.events.normal(&job.object, "Created", "Container created", self.clock.now().wall);
+                let object = job.container(wanted.name);
+                self.events.normal(object, "Created", "Container created", self.clock.now().wall);
                 self.start(job, spec, wanted.attempt, &id).await
             }
-            Err(error) => Err(self.start_failed(job, "CreateContainerError", &error)),
+            Err(error) => Err(self.start_failed(job, wanted.name, "CreateContainerError", &error)),
         }
     }
 
@@ -205,10 +224,12 @@ impl Actor {
             return Ok(Done::Changed);
         }
         if let Err(error) = self.client.start_container(id).await {
-            let failure = self.start_failed(job, "RunContainerError", &error);
-            return Err(Failure { made: true, ..failure });
+            let mut failure = self.start_failed(job, &spec.name, "RunContainerError", &error);
+            failure.made = true;
+            return Err(failure);
         }
-        self.events.normal(&job.object, "Started", "Container started", self.clock.now().wall);
+        let object = job.container(&spec.name);
+        self.events.normal(object, "Started", "Container started", self.clock.now().wall);
         self.link_log(job, &spec.name, attempt, id).await;
         Ok(Done::Changed)
     }
@@ -224,11 +245,16 @@ impl Actor {
         self.start(job, spec, attempt, id).await
     }
 
-    fn start_failed(&self, job: &Job, reason: &'static str, error: &Error) -> Failure {
+    fn start_failed(&self, job: &Job, name: &str, reason: &'static str, error: &Error) -> Failure {
         let failure = Failure::call(reason, true, error);
-        let message = format!("Error: {}", failure.message);
-        self.events.warning(&job.object, "Failed", &message, self.clock.now().wall);
+        self.error(job, name, &failure.message);
         failure
+    }
+
+    /// What kept a container from running, in the words that the kubelet has for every cause.
+    fn error(&self, job: &Job, name: &str, message: &str) {
+        let message = format!("Error: {message}");
+        self.events.warning(job.container(name), "Failed", &message, self.clock.now().wall);
     }
 
     /// The link is a convenience for log collectors: a failure is logged and stops nothing.
@@ -244,7 +270,7 @@ impl Actor {
             })
             .await;
         if let Err(failure) = made {
-            tracing::warn!(pod = job.object, error = failure.message, "failed to link the container's log");
+            tracing::warn!(pod = %job.object, error = failure.message, "failed to link the container's log");
         }
     }
 
@@ -311,8 +337,8 @@ impl Actor {
     }
 
     /// Asks the runtime whether it has an image.
-    pub(crate) async fn image_id(&self, image: &ImageSpec) -> Result<Option<String>, Error> {
-        Ok(self.client.image_status(image.clone()).await?.map(|image| image.id.to_string()))
+    pub(crate) async fn image(&self, image: &ImageSpec) -> Result<Option<Image>, Error> {
+        self.client.image_status(image.clone()).await
     }
 }
 

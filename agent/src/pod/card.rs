@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use pinnace_cri::id::PodUid;
 
+use crate::events::Object;
 use crate::journal::history::PodHistory;
 use crate::pod::plan::{Rest, Retry, Wait, Wish};
 use crate::pod::step::Key;
@@ -78,6 +79,20 @@ impl Card {
     pub fn full_name(&self) -> String {
         let face = self.lock();
         format!("{}/{}", face.namespace, face.name)
+    }
+
+    /// The pod as events name it.
+    #[must_use]
+    pub fn object(&self) -> Object {
+        let face = self.lock();
+        Object::pod(face.namespace.as_str(), face.name.as_str(), self.uid.clone())
+    }
+
+    /// One of its containers as events name it.
+    #[must_use]
+    pub fn container(&self, name: &str) -> Object {
+        let object = self.object();
+        self.pod().map_or_else(|| object.clone(), |pod| object.container(&pod.pod, name))
     }
 
     /// The timeline. The guard must not be held across a wait.

@@ -290,7 +290,7 @@ impl Fleet {
         member.panics = member.panics.saturating_add(1);
         let message = format!("worker panicked, next try in {} s: {}", delay.as_secs(), panic.message);
         let wall = self.tools.actor.clock.now().wall;
-        self.tools.actor.events.warning(&member.card.full_name(), "WorkerPanicked", &message, wall);
+        self.tools.actor.events.warning(member.card.object(), "WorkerPanicked", &message, wall);
         member.card.update(|face| face.quarantined = Some(message));
         let uid = uid.clone();
         self.ends.push(Box::pin(async move {

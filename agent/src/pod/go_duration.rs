@@ -14,9 +14,34 @@ pub fn go_duration(duration: Duration) -> String {
     }
 }
 
+/// Formats with a fraction of at most milliseconds, as in `Successfully pulled image … in 1.234s`.
+#[must_use]
+pub fn go_duration_millis(duration: Duration) -> String {
+    let (seconds, millis) = (duration.as_secs(), duration.subsec_millis());
+    match (seconds, millis) {
+        (0, 0) => "0s".to_owned(),
+        (0, millis) => format!("{millis}ms"),
+        (_, 0) => go_duration(duration),
+        _ => {
+            let fraction = format!("{millis:03}");
+            let whole = go_duration(duration);
+            format!("{}.{}s", whole.trim_end_matches('s'), fraction.trim_end_matches('0'))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn fractions_are_those_of_go() {
+        let text = |millis| go_duration_millis(Duration::from_millis(millis));
+        assert_eq!(
+            [text(0), text(7), text(1_000), text(1_230), text(80_005), text(3_600_100)],
+            ["0s", "7ms", "1s", "1.23s", "1m20.005s", "1h0m0.1s"]
+        );
+    }
 
     #[test]
     fn prints_what_go_prints() {

@@ -7,6 +7,7 @@ use pinnace_cri::id::{PodUid, SandboxId};
 use tokio_util::sync::CancellationToken;
 
 use crate::chain::Chain;
+use crate::events::Object;
 use crate::journal::history::Entry;
 use crate::pod::paths::PodNames;
 use crate::pod::slots::Order;
@@ -25,14 +26,22 @@ pub struct Job {
     pub uid: PodUid,
     /// Its names; none if no path may be made of them.
     pub names: Option<PodNames>,
-    /// `namespace/name` for events.
-    pub object: String,
+    /// The pod, as events name it.
+    pub object: Object,
     /// Place in the line for slots.
     pub place: Order,
     /// Cancelled when the pod is to go: nothing further is started.
     pub leaving: CancellationToken,
     /// What must be on disk before the step.
     pub before: Vec<Entry>,
+}
+
+impl Job {
+    /// One of the pod's containers, as events name it.
+    #[must_use]
+    pub fn container(&self, name: &str) -> Object {
+        self.pod.as_ref().map_or_else(|| self.object.clone(), |pod| self.object.container(&pod.pod, name))
+    }
 }
 
 /// What a step achieved.

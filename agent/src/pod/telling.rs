@@ -9,7 +9,7 @@ use crate::journal::history::What;
 use crate::pod::card::Card;
 use crate::pod::job::{Done, Failure};
 use crate::pod::plan::{Plan, Rest, Wait};
-use crate::pod::step::Step;
+use crate::pod::step::{Key, Step};
 use crate::view::StepView;
 
 /// Something was remembered.
@@ -27,7 +27,7 @@ pub fn of_note(what: &What, card: &Card, events: &EventLog, now: &Now) {
         }
         What::Terminal(terminal) => {
             if terminal.reason == "DeadlineExceeded" {
-                events.normal(&card.full_name(), "DeadlineExceeded", &terminal.message, now.wall);
+                events.normal(card.object(), "DeadlineExceeded", &terminal.message, now.wall);
             }
             format!("phase is {} for good", if terminal.succeeded { "Succeeded" } else { "Failed" })
         }
@@ -62,12 +62,31 @@ pub fn of_waits(card: &Card, before: &[Wait], plan: &Plan, events: &EventLog, no
     }
     drop(timeline);
     for wait in plan.waits.iter().filter(|wait| wait.left.is_some()) {
-        let known = before.iter().any(|known| known.step == wait.step && known.left.is_some());
-        if let Some(name) = wait.step.strip_prefix("restart container ").filter(|_| !known) {
+        if before.iter().any(|known| known.step == wait.step && known.left.is_some()) {
+            continue;
+        }
+        if let Some(name) = wait.step.strip_prefix("restart container ") {
             let message = format!("Back-off restarting failed container {name} in pod {}", with_uid(card));
-            events.warning(&card.full_name(), "BackOff", &message, now.wall);
+            events.warning(card.container(name), "BackOff", &message, now.wall);
+        } else if let Some(name) = wait.step.strip_prefix("get the image of container ") {
+            of_pull_backoff(card, name, events, now);
         }
     }
+}
+
+/// Only a pull backs off in the kubelet's words: an image that may not be pulled is simply asked for again.
+fn of_pull_backoff(card: &Card, name: &str, events: &EventLog, now: &Now) {
+    let face = card.face();
+    let failed = face.retries.get(&Key::Image(name.to_owned()));
+    if failed.is_none_or(|retry| retry.reason != "ErrImagePull") {
+        return;
+    }
+    let spec = face.pod.as_ref().and_then(|pod| pod.pod.spec.as_ref());
+    let container = spec.and_then(|spec| spec.containers.iter().find(|container| container.name == name));
+    let image = container.and_then(|container| container.image.as_deref()).unwrap_or_default();
+    let object = card.container(name);
+    events.normal(&object, "BackOff", &format!("Back-off pulling image {image:?}"), now.wall);
+    events.warning(&object, "Failed", "Error: ImagePullBackOff", now.wall);
 }
 
 fn step(wait: &Wait, now: &Now) -> StepView {

@@ -231,7 +231,7 @@ impl Worker {
             pod: self.pod.clone(),
             uid: self.uid.clone(),
             names: self.names.clone(),
-            object: self.card.full_name(),
+            object: self.card.object(),
             place: Order { starts: !step.is_teardown(), ..self.place },
             leaving: self.leaving.clone(),
             before: self.before(step),

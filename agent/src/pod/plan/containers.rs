@@ -130,7 +130,7 @@ fn of_instance(
         ContainerState::Created => Verdict::StartCreated { id: record.id.clone(), attempt: record.attempt },
         ContainerState::Unknown => Verdict::Stop {
             id: record.id.clone(),
-            why: "is in an unknown state, try killing it before restart",
+            why: "is in \"unknown\" state, try killing it before restart",
         },
         // The history has it by now unless the runtime has not said how it ended.
         ContainerState::Exited => match known_end(history, record.attempt) {

@@ -144,7 +144,7 @@ fn clear_old(input: &Input<'_>, pod: &DesiredPod) -> Plan {
     for container in &seen.containers {
         if matches!(container.record.state, ContainerState::Running | ContainerState::Unknown) {
             let (name, id) = (container.record.name.clone(), container.record.id.clone());
-            offer(input, &mut plan, Step::StopContainer { name, id, grace, why: "sandbox changed" });
+            offer(input, &mut plan, Step::StopContainer { name, id, grace, why: "" });
         }
     }
     if plan.steps.is_empty() && plan.waits.is_empty() {
