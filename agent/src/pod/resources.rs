@@ -76,6 +76,19 @@ pub fn qos(spec: &PodSpec) -> Qos {
     }
 }
 
+/// What a container asks of its node: CPU in thousandths, all else in whole units.
+#[must_use]
+pub fn requests(container: &Container) -> BTreeMap<String, i64> {
+    let needs = container.resources.as_ref();
+    let lists = needs.map(|needs| [needs.requests.as_ref(), needs.limits.as_ref()]).into_iter().flatten();
+    let names = lists.flatten().flat_map(BTreeMap::keys);
+    let amount = |name: &String| match name.as_str() {
+        "cpu" => milli(request(needs, name)),
+        name => whole(request(needs, name)),
+    };
+    names.map(|name| (name.clone(), amount(name))).collect()
+}
+
 /// Whether the pod is critical to its node or cluster, by its priority.
 #[must_use]
 pub fn is_critical(spec: &PodSpec) -> bool {
