@@ -1,6 +1,7 @@
 //! Pods: one worker each, which observes, decides by a pure plan, acts on the runtime and commits to the journal.
 
 pub mod act;
+pub mod api_status;
 pub mod backoff;
 pub mod card;
 pub mod container;
