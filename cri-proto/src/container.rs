@@ -79,4 +79,17 @@ pub struct ContainerStatus {
     pub log_path: String,
     /// Pairs of path in the container and path on the host.
     pub mounts: Vec<(String, String)>,
+    /// Whom its first process started as, where the runtime tells.
+    pub user: Option<LinuxUser>,
+}
+
+/// Identity of a Linux process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinuxUser {
+    /// User id.
+    pub uid: i64,
+    /// Primary group id.
+    pub gid: i64,
+    /// Supplementary group ids.
+    pub groups: Vec<i64>,
 }

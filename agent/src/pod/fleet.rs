@@ -147,8 +147,8 @@ impl Fleet {
         let known = |member: &Member| Known {
             full_name: member.card.full_name(),
             leaving: match &*member.wish.borrow() {
-                Wish::Run => None,
                 Wish::Gone(cause) => Some(cause.clone()),
+                Wish::Run | Wish::Wait(_) | Wish::Refused { .. } => None,
             },
             pod: member.card.pod(),
         };

@@ -2,6 +2,7 @@
 
 pub mod act;
 pub mod admit;
+pub mod api_status;
 pub mod backoff;
 pub mod card;
 pub mod container;

@@ -25,6 +25,15 @@ pub mod terminating;
 pub enum Wish {
     /// It shall run.
     Run,
+    /// It shall run once this node can take it, for which it waits for this.
+    Wait(String),
+    /// This node does not take it.
+    Refused {
+        /// Reason of its status.
+        reason: String,
+        /// Message of its event.
+        message: String,
+    },
     /// It shall go, with everything that it has.
     Gone(TerminationCause),
 }
@@ -93,6 +102,20 @@ pub struct Input<'a> {
     pub backoff_cap: Duration,
     /// The time.
     pub now: &'a Now,
+}
+
+impl Wish {
+    /// Nothing shall be started for it, or no more.
+    #[must_use]
+    pub fn is_end(&self) -> bool {
+        matches!(self, Self::Refused { .. } | Self::Gone(_))
+    }
+
+    /// Nobody wants it any more.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        matches!(self, Self::Gone(_))
+    }
 }
 
 impl<'a> Input<'a> {
@@ -195,6 +218,9 @@ pub fn plan(input: &Input<'_>) -> Plan {
     let begun = terminating::begin(input);
     if !begun.is_empty() {
         return Plan::noting(begun);
+    }
+    if let Wish::Wait(waiting_for) = input.wish {
+        return Plan::waiting(Wait::on("admit", waiting_for));
     }
     match input.pod {
         Some(pod) => Plan { alarm: running::deadline_left(input, pod), ..running::plan(input, pod) },

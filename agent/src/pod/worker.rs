@@ -146,7 +146,7 @@ impl Worker {
         let now = self.tools.actor.clock.now();
         let snapshot = self.tools.observed.borrow_and_update().clone();
         let wish = self.orders.wish.borrow_and_update().clone();
-        if wish != Wish::Run || self.mind.history.termination.is_some() {
+        if wish.is_end() || self.mind.history.termination.is_some() {
             self.leaving.cancel();
         }
         self.mind.observe(snapshot.freshness(&self.uid));

@@ -20,7 +20,6 @@ use pinnace::pod::card::Card;
 use pinnace::pod::container::Site;
 use pinnace::pod::mind::Pace;
 use pinnace::pod::paths::Dirs;
-use pinnace::pod::plan::Wish;
 use pinnace::pod::resources::Node as Memory;
 use pinnace::pod::security::Defaults;
 use pinnace::server::views::Views;
@@ -226,7 +225,7 @@ impl Node {
         let full = [format!("default/{name}"), format!("default/{name}-{NODE}")];
         let cards = self.board.cards.all().into_iter();
         let mut found: Vec<Arc<Card>> = cards.filter(|card| full.contains(&card.full_name())).collect();
-        found.sort_by_key(|card| card.face().wish == Wish::Run);
+        found.sort_by_key(|card| !card.face().wish.is_gone());
         found.last().map(|card| history::view_of(&self.board, card))
     }
 

@@ -1,7 +1,7 @@
 //! Containers from the wire.
 
 use super::{InvalidRecord, label, name, time, time_if_set};
-use crate::container::{Container, ContainerState, ContainerStatus};
+use crate::container::{Container, ContainerState, ContainerStatus, LinuxUser};
 use crate::id::{ContainerId, PodUid, SandboxId};
 use crate::labels::POD_UID;
 use crate::v1;
@@ -58,6 +58,11 @@ impl TryFrom<v1::ContainerStatus> for ContainerStatus {
             annotations: wire.annotations,
             log_path: wire.log_path,
             mounts: wire.mounts.into_iter().map(|mount| (mount.container_path, mount.host_path)).collect(),
+            user: wire.user.and_then(|user| user.linux).map(|user| LinuxUser {
+                uid: user.uid,
+                gid: user.gid,
+                groups: user.supplemental_groups,
+            }),
         })
     }
 }

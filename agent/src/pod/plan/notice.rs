@@ -87,7 +87,9 @@ fn exited(
     }
 }
 
-fn exit_of(status: &ContainerStatus, attempt: u32) -> Exit {
+/// The end of an instance as the runtime tells it.
+#[must_use]
+pub fn exit_of(status: &ContainerStatus, attempt: u32) -> Exit {
     Exit {
         container_id: status.id.to_string(),
         attempt,

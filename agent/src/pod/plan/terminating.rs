@@ -20,6 +20,8 @@ use crate::source::desired::{DesiredPod, Origin};
 pub const MIN_GRACE: Duration = Duration::from_secs(2);
 /// Grace of a pod that no source ever named (`pkg/kubelet/pod_workers.go`).
 const ORPHAN_GRACE: Duration = Duration::from_secs(1);
+/// How the message of a pod begins that was not admitted (`pkg/kubelet/kubelet.go`).
+pub const REFUSED: &str = "Pod was rejected: ";
 /// Grace of the API where a spec has none.
 const DEFAULT_GRACE: Duration = Duration::from_secs(30);
 
@@ -47,6 +49,9 @@ pub fn begin(input: &Input<'_>) -> Vec<What> {
     if input.history.terminal.is_some() {
         return vec![begun(TerminationCause::Completed)];
     }
+    if let Wish::Refused { reason, message } = input.wish {
+        return vec![What::Terminal(refused(reason, message)), begun(TerminationCause::Completed)];
+    }
     if let Some(terminal) = input.pod.and_then(finished) {
         return vec![What::Terminal(terminal), begun(TerminationCause::Completed)];
     }
@@ -55,6 +60,11 @@ pub fn begin(input: &Input<'_>) -> Vec<What> {
         return vec![What::Terminal(deadline_exceeded()), begun(TerminationCause::DeadlineExceeded)];
     }
     Vec::new()
+}
+
+/// The prefix is the kubelet's, and is not in the event.
+fn refused(reason: &str, message: &str) -> Terminal {
+    Terminal { succeeded: false, reason: reason.to_owned(), message: format!("{REFUSED}{message}") }
 }
 
 /// What the API says of a pod whose phase is terminal there: it is never started again.
@@ -130,7 +140,7 @@ fn is_unwanted(input: &Input<'_>, termination: &Termination) -> bool {
         | TerminationCause::Deleted
         | TerminationCause::Replaced
         | TerminationCause::Orphaned => true,
-        TerminationCause::Completed | TerminationCause::DeadlineExceeded => *input.wish != Wish::Run,
+        TerminationCause::Completed | TerminationCause::DeadlineExceeded => input.wish.is_gone(),
     }
 }
 

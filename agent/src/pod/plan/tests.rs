@@ -92,6 +92,7 @@ impl Model {
             annotations: BTreeMap::new(),
             log_path: String::new(),
             mounts: Vec::new(),
+            user: None,
         };
         let record = Container {
             id,
