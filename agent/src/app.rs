@@ -30,6 +30,7 @@ use crate::pod::fleet::Fleet;
 use crate::pod::mind::Pace;
 use crate::pod::paths::{self, Dirs};
 use crate::pod::slots::{LENT_FOR, Slots};
+use crate::pod::admit::Place;
 use crate::pod::worker::Tools;
 use crate::runtime::seam::Seam;
 use crate::runtime::watch::RuntimeWatch;
@@ -76,6 +77,8 @@ pub struct Parts {
     pub pulls: usize,
     /// Where events go.
     pub events: EventLog,
+    /// What of the node pods are held against before they are admitted.
+    pub place: watch::Receiver<Arc<Place>>,
 }
 
 /// Starts every loop that works on pods. The source of `desired` is the caller's.
@@ -127,7 +130,7 @@ pub fn start(
         runtime: runtime_state.clone(),
     };
     let cards = Arc::new(Cards::default());
-    let fleet = Fleet::new(tools, desired.clone(), handles.events, histories, on_disk, Arc::clone(&cards));
+    let fleet = Fleet::new(tools, desired.clone(), parts.place, handles.events, histories, on_disk, Arc::clone(&cards));
     supervisor.spawn_core("fleet", fleet.run(stop));
 
     Board {

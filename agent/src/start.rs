@@ -22,6 +22,7 @@ use crate::disk::{Disk, RealDisk};
 use crate::events::EventLog;
 use crate::journal::{Journal, Opened};
 use crate::lock::{InstanceLock, LockError};
+use crate::pod::admit::Place;
 use crate::pod::container::Site;
 use crate::pod::mind::Pace;
 use crate::pod::paths::Dirs;
@@ -83,7 +84,8 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
     let opened = open_journal(Arc::clone(&disk), &config.root_dir).await?;
     let desired = spawn_source(&config, &clock, &opened, &supervisor);
-    let board = app::start(parts(&config, disk, clock)?, opened, desired, &supervisor);
+    let (place, place_reader) = watch::channel(Arc::new(Place::bare(&config.node_name, config.max_pods)));
+    let board = app::start(parts(&config, disk, clock, place_reader)?, opened, desired, &supervisor);
     serve(&config, board, &supervisor, &notifier).await?;
     tell_limits();
     tracing::info!(node = config.node_name, root = %config.root_dir.display(), "started");
@@ -136,7 +138,12 @@ fn spawn_source(
     desired
 }
 
-fn parts(config: &Config, disk: Arc<dyn Disk>, clock: Clock) -> Result<Parts, StartError> {
+fn parts(
+    config: &Config,
+    disk: Arc<dyn Disk>,
+    clock: Clock,
+    place: watch::Receiver<Arc<Place>>,
+) -> Result<Parts, StartError> {
     let deadlines = Deadlines { request: config.runtime_request_timeout, ..Deadlines::default() };
     let endpoint = address(&config.runtime_endpoint);
     let image_endpoint =
@@ -166,6 +173,7 @@ fn parts(config: &Config, disk: Arc<dyn Disk>, clock: Clock) -> Result<Parts, St
         runtime_period: PERIOD,
         pulls: config.parallel_image_pulls,
         events: EventLog::default(),
+        place,
     })
 }
 

@@ -33,6 +33,23 @@ pub struct Place {
     pub strict_groups: bool,
 }
 
+impl Place {
+    /// A node of which nothing but its name and its number of pods is known.
+    #[must_use]
+    pub fn bare(name: &str, max_pods: u32) -> Self {
+        let arch = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
+        let labels = [("hostname", name), ("os", "linux"), ("arch", arch)];
+        Self {
+            name: name.to_owned(),
+            labels: labels.map(|(key, value)| (format!("kubernetes.io/{key}"), value.to_owned())).into(),
+            taints: Vec::new(),
+            is_known: true,
+            allocatable: BTreeMap::from([("pods".to_owned(), i64::from(max_pods))]),
+            strict_groups: false,
+        }
+    }
+}
+
 /// Another pod of the node.
 #[derive(Debug, Clone, Copy)]
 pub struct Neighbour<'a> {

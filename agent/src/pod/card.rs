@@ -69,6 +69,13 @@ impl Card {
         self.lock().pod.clone()
     }
 
+    /// Whether it has ended for good: nothing of it runs or will, though its object or manifest is still there.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        let face = self.lock();
+        face.history.terminal.is_some() && face.rest != Rest::Working
+    }
+
     /// Changes the face. Nothing in `change` may wait.
     pub fn update(&self, change: impl FnOnce(&mut Face)) {
         change(&mut self.lock());

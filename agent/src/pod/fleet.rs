@@ -16,9 +16,12 @@ use pinnace_cri::id::PodUid;
 use pinnace_pleg::diff::PodLifecycleEvent;
 use pinnace_pleg::snapshot::Snapshot;
 use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::events::Object;
 use crate::journal::history::{Class, Entry, Histories, PodHistory, TerminationCause, What};
+use crate::pod::admit::{LABEL_PATIENCE, Neighbour, Place, Verdict, judge};
 use crate::pod::card::{Card, Cards, Face};
 use crate::pod::plan::{Rest, Wish};
 use crate::pod::roster::{self, Known, Move};
@@ -36,6 +39,10 @@ pub struct Fleet {
     tools: Tools,
     desired: watch::Receiver<Arc<Desired>>,
     observed: watch::Receiver<Arc<Snapshot>>,
+    /// What of the node pods are held against.
+    place: watch::Receiver<Arc<Place>>,
+    /// When time alone may change the verdict on a pod that waits to be admitted.
+    judge_again: Option<Instant>,
     events: mpsc::Receiver<PodLifecycleEvent>,
     /// What the journal remembered at the start, until a worker takes it over.
     remembered: Histories,
@@ -57,6 +64,7 @@ struct Member {
     wake: Arc<Notify>,
     place: u64,
     panics: u32,
+    since: Instant,
 }
 
 #[derive(Debug)]
@@ -77,6 +85,7 @@ impl Fleet {
     pub fn new(
         tools: Tools,
         desired: watch::Receiver<Arc<Desired>>,
+        place: watch::Receiver<Arc<Place>>,
         events: mpsc::Receiver<PodLifecycleEvent>,
         remembered: Histories,
         on_disk: BTreeSet<PodUid>,
@@ -89,6 +98,8 @@ impl Fleet {
             tools,
             desired,
             observed,
+            place,
+            judge_again: None,
             events,
             remembered,
             on_disk,
@@ -114,6 +125,9 @@ impl Fleet {
                     None => return,
                 },
                 _ = self.observed.changed(), if self.unseen => {}
+                // A node whose object is no longer told of stays as it was.
+                Ok(()) = self.place.changed() => {}
+                () = at(self.judge_again) => {}
             }
         }
     }
@@ -137,6 +151,7 @@ impl Fleet {
                 Move::Update(pod) => self.update(&pod),
             }
         }
+        self.judge_waiting();
         self.unseen = snapshot.listed == 0 || roster::is_anyone_unseen(&self.known(), &snapshot);
         if !self.unseen {
             self.line_up();
@@ -161,18 +176,92 @@ impl Fleet {
         let now = self.tools.actor.clock.now();
         let entry = admission(pod, &now);
         let mut history = history;
-        if history.admitted.as_ref() != Some(pod) {
+        let deleted = pod.is_being_deleted();
+        // What was admitted once is never judged again: a restart is no reason to take a running pod's place away.
+        let known = history.admitted.is_some() || history.terminal.is_some();
+        let wish = match deleted {
+            // Its object may be on its way out already: then it is only taken down.
+            true => Wish::Gone(TerminationCause::Deleted),
+            false if known => Wish::Run,
+            false => self.verdict(pod, Duration::ZERO),
+        };
+        if wish == Wish::Run && history.admitted.as_ref() != Some(pod) {
             history.apply(&entry.what);
             // At once, though nothing waits for it: should the manifest break and the agent die in the next moment, this
             // is all that says what the running pod is.
             self.tools.actor.journal.record(entry, Class::BeforeEffect);
         }
-        // Its object may be on its way out already: then it is only taken down.
-        let deleted = pod.is_being_deleted();
-        let wish = if deleted { Wish::Gone(TerminationCause::Deleted) } else { Wish::Run };
+        self.tell_verdict(pod, &wish);
         let face = face(&pod.namespace, &pod.name, Some(Arc::clone(pod)), wish, history);
-        tracing::info!(pod = pod.full_name(), uid = %pod.uid, "pod admitted");
         self.enlist(pod.uid.clone(), face, stop);
+    }
+
+    /// What the node says to a pod that nobody has judged yet.
+    fn verdict(&self, pod: &DesiredPod, waited: Duration) -> Wish {
+        let pods: Vec<_> = self.members.iter().filter(|(uid, _)| **uid != pod.uid).collect();
+        let pods: Vec<_> = pods
+            .iter()
+            .filter_map(|(_, member)| {
+                let wish = member.wish.borrow();
+                let counts = matches!(*wish, Wish::Run | Wish::Gone(_)) && !member.card.is_finished();
+                counts.then(|| Some((member.card.pod()?, wish.is_gone()))).flatten()
+            })
+            .collect();
+        let others: Vec<_> =
+            pods.iter().map(|(pod, leaving)| Neighbour { pod: &pod.pod, leaving: *leaving }).collect();
+        match judge(pod, &self.place.borrow(), &others, waited) {
+            Verdict::Admit => Wish::Run,
+            Verdict::Wait { waiting_for, .. } => Wish::Wait(waiting_for),
+            Verdict::Reject { reason, message } => Wish::Refused { reason, message },
+        }
+    }
+
+    fn tell_verdict(&self, pod: &DesiredPod, wish: &Wish) {
+        let name = pod.full_name();
+        match wish {
+            Wish::Run => tracing::info!(pod = name, uid = %pod.uid, "pod admitted"),
+            Wish::Wait(what) => tracing::info!(pod = name, uid = %pod.uid, what, "pod waits to be admitted"),
+            Wish::Refused { reason, message } => {
+                tracing::warn!(pod = name, uid = %pod.uid, reason, message, "pod refused");
+                let wall = self.tools.actor.clock.now().wall;
+                let uid = pod.uid.clone();
+                let object = Object::pod(pod.namespace.as_str(), pod.name.as_str(), uid);
+                self.tools.actor.events.warning(object, reason, message, wall);
+            }
+            Wish::Gone(_) => tracing::info!(pod = name, uid = %pod.uid, "pod is being deleted"),
+        }
+    }
+
+    /// Judges anew what waits: a neighbour may be gone, a label there, or patience at its end.
+    fn judge_waiting(&mut self) {
+        self.judge_again = None;
+        let waits = |member: &&Member| matches!(*member.wish.borrow(), Wish::Wait(_));
+        let mut waiting: Vec<_> = self
+            .members
+            .values()
+            .filter(waits)
+            .filter_map(|member| Some((member.since, member.card.pod()?)))
+            .collect();
+        waiting.sort_by_key(|(since, _)| *since);
+        for (since, pod) in waiting {
+            let wish = self.verdict(&pod, since.elapsed());
+            let Some(member) = self.members.get(&pod.uid) else { continue };
+            if matches!(wish, Wish::Wait(_)) {
+                let end = since + LABEL_PATIENCE;
+                let due = Some(end).filter(|end| *end > Instant::now());
+                self.judge_again = self.judge_again.into_iter().chain(due).min();
+            } else {
+                self.tell_verdict(&pod, &wish);
+            }
+            if wish == Wish::Run {
+                let entry = admission(&pod, &self.tools.actor.clock.now());
+                self.tools.actor.journal.record(entry, Class::BeforeEffect);
+            }
+            if *member.wish.borrow() != wish {
+                member.card.update(|face| face.wish = wish.clone());
+                member.wish.send_replace(wish);
+            }
+        }
     }
 
     /// A pod that nobody wants: the journal knows it, or only the runtime does.
@@ -203,7 +292,8 @@ impl Fleet {
         let (alone, _) = watch::channel(false);
         let place = self.admitted;
         self.admitted += 1;
-        let member = Member { card, wish, alone, wake: Arc::default(), place, panics: 0 };
+        let since = Instant::now();
+        let member = Member { card, wish, alone, wake: Arc::default(), place, panics: 0, since };
         self.ends.push(self.start(&uid, &member, stop));
         self.on_disk.remove(&uid);
         self.members.insert(uid, member);
@@ -297,6 +387,13 @@ impl Fleet {
             tokio::time::sleep(delay).await;
             (uid, End::Released)
         }));
+    }
+}
+
+async fn at(when: Option<Instant>) {
+    match when {
+        Some(when) => tokio::time::sleep_until(when).await,
+        None => std::future::pending().await,
     }
 }
 

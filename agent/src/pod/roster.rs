@@ -74,7 +74,10 @@ pub fn moves(
             }
         }
     }
-    for (uid, pod) in &desired.pods {
+    // The older pod has the first say on what both want.
+    let mut pods: Vec<_> = desired.pods.iter().collect();
+    pods.sort_by_key(|(_, pod)| pod.pod.metadata.creation_timestamp.as_ref().map(|created| created.0));
+    for (uid, pod) in pods {
         match members.get(uid) {
             None => moves.push(Move::Admit(Arc::clone(pod))),
             Some(known) => {

@@ -21,7 +21,9 @@ const REJECTED: &str = "Pod was rejected: ";
 /// Whether a container runs, or may come to run by a call that was begun.
 pub(super) fn is_active(subject: &Subject<'_>) -> bool {
     let face = subject.face;
-    if face.history.termination.is_some() && matches!(face.rest, Rest::Settled | Rest::Emptied | Rest::Vanished) {
+    if face.history.termination.is_some()
+        && matches!(face.rest, Rest::Settled | Rest::Emptied | Rest::Vanished)
+    {
         return false;
     }
     let seen = subject.seen.map(|seen| seen.containers.as_slice()).unwrap_or_default();

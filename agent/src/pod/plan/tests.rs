@@ -152,7 +152,9 @@ impl Model {
             }
             Step::StartContainer { name, attempt, sandbox, .. } => self.start(name, *attempt, sandbox),
             Step::StartCreated { .. } => panic!("nothing is ever only created here"),
-            Step::StopContainer { id, .. } | Step::HurryContainer { id, .. } => self.end(|container| container.id == *id, 143),
+            Step::StopContainer { id, .. } | Step::HurryContainer { id, .. } => {
+                self.end(|container| container.id == *id, 143)
+            }
             Step::RemoveContainer { name, id, attempt } => {
                 let seen = self.containers.iter().find(|seen| seen.record.id == *id).unwrap();
                 assert_ne!(seen.record.state, ContainerState::Running, "removed while it runs");

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::*;
 use crate::journal::history::{PodHistory, Terminal, What};
+use crate::pod::plan::Wish;
 use crate::pod::plan::{Retry, Wait};
 use crate::pod::step::Step;
 use crate::source::desired::DesiredPod;
