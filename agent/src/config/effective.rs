@@ -13,6 +13,7 @@ use super::error::{ConfigError, ConfigErrors};
 use super::file::KubeletConfiguration;
 use super::flags::{DEFAULT_ROOT_DIR, LogFormat, RunFlags};
 use super::layer::{Layer, origin};
+use super::node::{self, NodeSettings};
 use super::range;
 
 /// Socket of the admin server of the instance in the default root directory.
@@ -93,6 +94,8 @@ pub struct Config {
     pub verbosity: u32,
     /// Log format.
     pub log_format: LogFormat,
+    /// How the node appears in the API.
+    pub node: NodeSettings,
     /// The merged file, for keys that later parts act on.
     pub file: Box<KubeletConfiguration>,
 }
@@ -178,6 +181,7 @@ fn build(inputs: Inputs<'_>, faults: &mut Faults<'_>) -> Config {
         None => runtime_endpoint.clone(),
     };
     let logging = file.logging.clone().unwrap_or_default();
+    let node = node_settings(flags, file, faults);
     Config {
         node_name: node_name(flags.hostname_override.as_deref(), hostname, faults),
         node_ips: node_ips(flags.node_ip.as_deref(), faults),
@@ -214,9 +218,18 @@ fn build(inputs: Inputs<'_>, faults: &mut Faults<'_>) -> Config {
             Some("json") => LogFormat::Json,
             _ => LogFormat::Text,
         }),
+        node,
         file: Box::new(file.clone()),
         root_dir,
     }
+}
+
+fn node_settings(flags: &RunFlags, file: &KubeletConfiguration, faults: &mut Faults<'_>) -> NodeSettings {
+    let (node, found) = node::settle(&flags.settings.node, flags.virtual_node, file);
+    for (name, reason) in found {
+        if name.starts_with("--") { faults.flag(&name, reason) } else { faults.field(&name, reason) }
+    }
+    node
 }
 
 fn given(text: &Option<String>) -> Option<&str> {

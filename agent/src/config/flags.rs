@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 
 use super::duration::GoDuration;
 use super::layer::Layer;
+use super::node_flags::NodeFlags;
 
 /// The kubelet's default root directory.
 pub const DEFAULT_ROOT_DIR: &str = "/var/lib/kubelet";
@@ -123,6 +124,9 @@ pub struct SettingFlags {
     /// Resolver file that pods inherit [default: /etc/resolv.conf]
     #[arg(long, value_name = "PATH", value_parser = path_or_empty())]
     pub resolv_conf: Option<PathBuf>,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap would print it as the description of the command")]
+    pub node: NodeFlags,
 }
 
 impl RunFlags {
@@ -174,6 +178,7 @@ impl SettingFlags {
             cluster_dns,
             cluster_domain,
             resolv_conf,
+            node,
         } = self;
         let absolute = |path: &PathBuf| match path.as_os_str().is_empty() {
             true => Value::from(""),
@@ -201,7 +206,8 @@ impl SettingFlags {
             ("clusterDomain", cluster_domain.as_ref().map(text)),
             ("resolvConf", resolv_conf.as_ref().map(absolute)),
         ];
-        let given = pairs.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?)));
+        let given = pairs.into_iter().filter_map(|(key, value)| Some((key, value?)));
+        let given = given.chain(node.pairs()).map(|(key, value)| (key.to_owned(), value));
         Layer { name: "command line".to_owned(), value: Value::Object(given.collect::<Map<_, _>>()) }
     }
 }

@@ -25,7 +25,7 @@ pub struct Loaded {
 }
 
 /// Keys that this version acts on. A key that is set and not in this list is named in a warning.
-const IN_USE: [&str; 24] = [
+const IN_USE: [&str; 35] = [
     "apiVersion",
     "cgroupDriver",
     "clusterDNS",
@@ -34,22 +34,33 @@ const IN_USE: [&str; 24] = [
     "cpuCFSQuota",
     "cpuCFSQuotaPeriod",
     "crashLoopBackOff",
+    "enableControllerAttachDetach",
     "fileCheckFrequency",
     "healthzBindAddress",
     "healthzPort",
     "imageServiceEndpoint",
     "kind",
+    "kubeReserved",
     "logging",
     "maxParallelImagePulls",
     "maxPods",
+    "nodeLeaseDurationSeconds",
+    "nodeStatusMaxImages",
+    "nodeStatusReportFrequency",
+    "nodeStatusUpdateFrequency",
     "podLogsDir",
     "podPidsLimit",
+    "podsPerCore",
+    "providerID",
+    "registerNode",
+    "registerWithTaints",
     "resolvConf",
     "runtimeRequestTimeout",
     "seccompDefault",
     "serializeImagePulls",
     "staticPodPath",
     "syncFrequency",
+    "systemReserved",
 ];
 
 /// Reads, merges and validates. Errors name file and field.
