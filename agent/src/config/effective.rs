@@ -13,6 +13,7 @@ use super::error::{ConfigError, ConfigErrors};
 use super::file::KubeletConfiguration;
 use super::flags::{DEFAULT_ROOT_DIR, LogFormat, RunFlags};
 use super::layer::{Layer, origin};
+use super::node::{self, NodeSettings};
 use super::range;
 use super::serving::{self, Serving};
 
@@ -102,6 +103,8 @@ pub struct Config {
     pub verbosity: u32,
     /// Log format.
     pub log_format: LogFormat,
+    /// How the node appears in the API.
+    pub node: NodeSettings,
     /// The merged file, for keys that later parts act on.
     pub file: Box<KubeletConfiguration>,
 }
@@ -189,6 +192,7 @@ fn build(inputs: Inputs<'_>, faults: &mut Faults<'_>) -> Config {
     for (field, reason) in server_faults {
         faults.field(field, reason);
     }
+    let node = node_settings(flags, file, faults);
     Config {
         node_name: node_name(flags.hostname_override.as_deref(), hostname, faults),
         node_ips: node_ips(flags.node_ip.as_deref(), faults),
@@ -233,9 +237,18 @@ fn build(inputs: Inputs<'_>, faults: &mut Faults<'_>) -> Config {
             Some("json") => LogFormat::Json,
             _ => LogFormat::Text,
         }),
+        node,
         file: Box::new(file.clone()),
         root_dir,
     }
+}
+
+fn node_settings(flags: &RunFlags, file: &KubeletConfiguration, faults: &mut Faults<'_>) -> NodeSettings {
+    let (node, found) = node::settle(&flags.settings.node, flags.virtual_node, file);
+    for (name, reason) in found {
+        if name.starts_with("--") { faults.flag(&name, reason) } else { faults.field(&name, reason) }
+    }
+    node
 }
 
 fn given(text: &Option<String>) -> Option<&str> {

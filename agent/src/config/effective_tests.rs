@@ -56,6 +56,7 @@ fn without_files_and_flags_the_kubelets_defaults_hold() {
         cluster_domain,
         verbosity,
         log_format,
+        node,
         file,
     } = run(&[], json!({})).unwrap();
     assert_eq!(node_name, "node-1.example.org");
@@ -78,6 +79,7 @@ fn without_files_and_flags_the_kubelets_defaults_hold() {
     assert_eq!(resolv_conf.as_deref(), Some(Path::new("/etc/resolv.conf")));
     assert_eq!((node_ips, cluster_dns, cluster_domain.as_str()), (vec![], vec![], ""));
     assert_eq!((verbosity, log_format), (0, LogFormat::Text));
+    assert!(node.register && !node.is_virtual);
     assert_eq!(*file, KubeletConfiguration::default());
 }
 

@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use super::command_line::{self, Extra};
 use super::duration::GoDuration;
 use super::layer::Layer;
+use super::node_flags::NodeFlags;
 
 /// The kubelet's default root directory.
 pub const DEFAULT_ROOT_DIR: &str = "/var/lib/kubelet";
@@ -133,6 +134,9 @@ pub struct SettingFlags {
     /// Resolver file that pods inherit [default: /etc/resolv.conf]
     #[arg(long, value_name = "PATH", value_parser = path_or_empty())]
     pub resolv_conf: Option<PathBuf>,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap would print it as the description of the command")]
+    pub node: NodeFlags,
 }
 
 impl RunFlags {
@@ -205,6 +209,7 @@ impl SettingFlags {
             cluster_dns,
             cluster_domain,
             resolv_conf,
+            node,
         } = self;
         let absolute = |path: &PathBuf| match path.as_os_str().is_empty() {
             true => Value::from(""),
@@ -232,7 +237,8 @@ impl SettingFlags {
             ("clusterDomain", cluster_domain.as_ref().map(text)),
             ("resolvConf", resolv_conf.as_ref().map(absolute)),
         ];
-        let given = pairs.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?)));
+        let given = pairs.into_iter().filter_map(|(key, value)| Some((key, value?)));
+        let given = given.chain(node.pairs()).map(|(key, value)| (key.to_owned(), value));
         Layer { name: "command line".to_owned(), value: Value::Object(given.collect::<Map<_, _>>()) }
     }
 }

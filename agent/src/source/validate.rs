@@ -13,7 +13,7 @@ use super::static_pod::MIRROR_ANNOTATION;
 
 mod container;
 mod metadata;
-mod names;
+pub(crate) mod names;
 mod pod;
 mod ports;
 mod probes;

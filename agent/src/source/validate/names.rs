@@ -47,7 +47,7 @@ pub(super) fn subdomain(text: &str) -> Result<(), String> {
 }
 
 /// A key of labels and annotations: `[prefix/]name`.
-pub(super) fn qualified(text: &str) -> Result<(), String> {
+pub(crate) fn qualified(text: &str) -> Result<(), String> {
     let (prefix, name) = match text.split_once('/') {
         Some((prefix, name)) => (Some(prefix), name),
         None => (None, text),
@@ -64,7 +64,7 @@ pub(super) fn qualified(text: &str) -> Result<(), String> {
 }
 
 /// The value of a label: empty, or like the name of a key.
-pub(super) fn label_value(text: &str) -> Result<(), String> {
+pub(crate) fn label_value(text: &str) -> Result<(), String> {
     length(text, LABEL)?;
     if text.is_empty() || bounded(text, |byte| byte.is_ascii_alphanumeric(), b"-_.") {
         return Ok(());
