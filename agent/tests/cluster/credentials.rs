@@ -28,7 +28,7 @@ pub(crate) fn a_node_reaches_only_what_is_its_own(cluster: &ControlPlane) {
     refused(cluster, &who, &["get", "pods", "-A"]);
     refused(cluster, &who, &["get", "secrets", "-A"]);
     refused(cluster, &who, &["get", "configmaps", "-n", "kube-system"]);
-    refused(cluster, &who, &["patch", "node", other, "-p", r#"{"metadata":{"labels":{"a":"b"}}}"#]);
+    refused(cluster, &who, &["delete", "--wait=false", "node", other]);
     let taint = r#"{"spec":{"taints":[{"key":"a","effect":"NoSchedule"}]}}"#;
     refused(cluster, &who, &["patch", "node", node, "-p", taint]);
 

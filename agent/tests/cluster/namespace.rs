@@ -52,20 +52,21 @@ impl Drop for Namespace<'_> {
 }
 
 /// A Node without an agent behind it, registered with its own credentials and Ready until the controllers miss it.
-pub(crate) fn fake_node(cluster: &ControlPlane, name: &str, case: &str) -> FakeNode<'_> {
+pub(crate) fn fake_node<'a>(cluster: &'a ControlPlane, name: &str, case: &str) -> FakeNode<'a> {
     // A run that was killed may have left it.
     cluster.kubectl(&["delete", "--ignore-not-found", "node", name]);
     let who = format!("node:{name}");
     let labels = json!({ CASE: case, "kubernetes.io/hostname": name });
-    let object =
-        json!({ "apiVersion": "v1", "kind": "Node", "metadata": { "name": name, "labels": labels } });
+    // Status comes with the registration, as a kubelet's does: kubectl could not patch it, since it reads first
+    // and a node may not read the subresource.
+    let object = json!({
+        "apiVersion": "v1", "kind": "Node", "metadata": { "name": name, "labels": labels },
+        "status": {
+            "capacity": { "cpu": "1", "memory": "1Gi", "pods": "10" },
+            "conditions": [{ "type": "Ready", "status": "True", "reason": "Test", "message": "a node of a test" }],
+        },
+    });
     cluster.create(&who, &object).expect("a node registers itself");
-    let status = json!({ "status": {
-        "capacity": { "cpu": "1", "memory": "1Gi", "pods": "10" },
-        "conditions": [{ "type": "Ready", "status": "True", "reason": "Test", "message": "a node of a test" }],
-    } });
-    let patch = ["patch", "node", name, "--subresource=status", "-p", &status.to_string()];
-    cluster.try_kubectl(&who, &patch, "").expect("a node reports its status");
     FakeNode { cluster, name: name.to_owned() }
 }
 
