@@ -1,5 +1,5 @@
-// The control plane of the tests' clusters, pinned here and by go.sum; the kubelet is for `make bench-peer` alone.
-// Kubernetes wants its staging modules replaced by the release of the same number.
+// The control plane of development clusters, pinned here and by go.sum; the kubelet is for `make bench-peer`,
+// agnhost for test images. Each staging module is replaced by its release of the same number.
 module pinnace.local/deploy/dev/kubernetes-1.36
 
 go 1.26.0

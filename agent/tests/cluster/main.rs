@@ -1,0 +1,55 @@
+//! A real control plane, started by `deploy/dev/cluster`; kubectl is the witness.
+//!
+//! `make test` runs one cluster for the cases that only use it: each has a namespace and a node name of its own,
+//! and the scheduler keeps a namespace's pods on the nodes with its label. A case that takes the API server away
+//! starts a cluster of its own. Without the variables of `make test` a case prints SKIPPED and why; with
+//! `PINNACE_TEST_REQUIRE_CLUSTER=1` it fails instead.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by them, in its helpers too"
+)]
+#![allow(clippy::indexing_slicing, reason = "answers of the API server are read by their known keys")]
+#![expect(clippy::disallowed_methods, reason = "real processes live in real time; every wait has a deadline")]
+
+mod control_plane;
+mod credentials;
+mod namespace;
+mod outage;
+
+use std::io::Write;
+
+use control_plane::ControlPlane;
+
+/// Runs a case, or says why not.
+fn on_cluster(case: &str, run: fn(&ControlPlane)) {
+    match ControlPlane::shared() {
+        Ok(cluster) => run(&cluster),
+        Err(missing) => {
+            let line = format!("SKIPPED real control plane, {case}: {missing}");
+            assert!(
+                std::env::var_os("PINNACE_TEST_REQUIRE_CLUSTER").is_none(),
+                "must not be skipped: {line}"
+            );
+            // Past the capture of output; nothing can be done about a closed stderr.
+            let _ = writeln!(std::io::stderr(), "{line}");
+        }
+    }
+}
+
+macro_rules! cases {
+    ($($module:ident::$case:ident,)+) => {
+        $(#[test]
+        fn $case() {
+            on_cluster(stringify!($case), $module::$case);
+        })+
+    };
+}
+
+cases! {
+    credentials::a_node_reaches_only_what_is_its_own,
+    credentials::a_client_with_a_nodes_credentials_lists_its_pods,
+    namespace::a_pod_gets_its_volume_and_its_node,
+    outage::the_api_server_goes_and_comes_back_with_its_objects,
+}
