@@ -75,6 +75,7 @@ on_both! {
     kills::b01_kill_9_of_containerd_is_harmless_and_leaks_nothing,
     cut::b56_kill_9_of_the_agent_in_the_making_leaks_nothing,
     cut::b56_kill_9_of_containerd_in_the_making_leaves_nothing_listed,
+    cut::b56_a_network_that_fails_and_dawdles_leaks_nothing,
     agree::crictl_agrees_with_the_agent,
     agree::a_pod_has_an_address_that_answers,
     ends::exit_codes_and_restart_policies,

@@ -24,15 +24,38 @@ pub(crate) struct Own {
 impl Own {
     /// A fresh instance for a case.
     pub(crate) fn start(version: &str, case: &str) -> Self {
+        Self::make(version, case, &[])
+    }
+
+    /// A fresh instance whose network fails as [`Own::network`] says.
+    pub(crate) fn with_faulty_network(version: &str, case: &str) -> Self {
+        Self::make(version, case, &[("PINNACE_CNI_FAULTS", "1")])
+    }
+
+    fn make(version: &str, case: &str, variables: &[(&str, &str)]) -> Self {
         let script = variable(CONTAINERD).expect("the case is skipped without it");
         let prefix = variable(INSTANCE_PREFIX).expect("the case is skipped without it");
         let name = format!("{prefix}{case}-{}", version.replace('.', "-"));
         let script = PathBuf::from(script);
         // A run that was killed may have left it.
         run(&script, &["wipe", &name]);
-        let info = info(&run(&script, &["start", &name, version]));
+        let info = info(&run_with(&script, &["start", &name, version], variables));
         let runtime = Runtime::at(version, &info["socket"]).expect("crictl");
         Self { name, script, runtime, info }
+    }
+
+    /// What becomes of the next calls of a CNI command, `ADD` or `DEL`: the words of `deploy/dev/cni-fault`.
+    pub(crate) fn network(&self, command: &str, words: &[&str]) {
+        let file = Path::new(&self.info["root"]).join("cni-faults").join(command);
+        let hidden = file.with_extension("new");
+        fs::write(&hidden, words.join("\n") + "\n").expect("a plan of faults");
+        fs::rename(hidden, file).expect("the plan in place");
+    }
+
+    /// Calls of a CNI command so far.
+    pub(crate) fn network_calls(&self, command: &str) -> usize {
+        let file = Path::new(&self.info["root"]).join("cni-faults").join(format!("{command}.count"));
+        fs::read_to_string(file).map_or(0, |count| count.trim().parse().expect("a number"))
     }
 
     /// SIGKILL to the daemon.
@@ -53,13 +76,18 @@ impl Own {
 
     /// Waits until the ledger is as it should be.
     pub(crate) fn until(&self, what: &str, done: impl Fn(&Ledger) -> bool) {
+        self.until_within(what, SOON, done);
+    }
+
+    /// The same with a limit of the caller's.
+    pub(crate) fn until_within(&self, what: &str, limit: Duration, done: impl Fn(&Ledger) -> bool) {
         let start = Instant::now();
         loop {
             let now = self.ledger();
             if done(&now) {
                 return;
             }
-            assert!(start.elapsed() < SOON, "left on the machine {what}: {now:#?}");
+            assert!(start.elapsed() < limit, "left on the machine {what}: {now:#?}");
             std::thread::sleep(Duration::from_millis(50));
         }
     }
@@ -125,7 +153,13 @@ fn names(dir: &Path) -> Vec<String> {
 
 /// The script's own words on failure.
 fn run(script: &Path, args: &[&str]) -> String {
-    let output = Command::new(script).args(args).output().expect("the containerd script runs");
+    run_with(script, args, &[])
+}
+
+fn run_with(script: &Path, args: &[&str], variables: &[(&str, &str)]) -> String {
+    let mut command = Command::new(script);
+    let output = command.args(args).envs(variables.iter().copied()).output();
+    let output = output.expect("the containerd script runs");
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{} {args:?}: {errors}", script.display());
     String::from_utf8_lossy(&output.stdout).into_owned()

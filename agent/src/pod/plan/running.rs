@@ -136,7 +136,8 @@ fn lost(verdicts: &[(&Spec, Verdict)]) -> Terminal {
     Terminal { succeeded: all_done, reason: String::new(), message: String::new() }
 }
 
-/// Ends what is left in older sandboxes before a new one is made: containers first, then the sandboxes.
+/// Ends what is left in older sandboxes before a new one is made: containers first, then the sandboxes, then what was
+/// never started in them.
 fn clear_old(input: &Input<'_>, pod: &DesiredPod) -> Plan {
     let mut plan = Plan::default();
     let Some(seen) = input.seen else { return plan };
@@ -152,7 +153,27 @@ fn clear_old(input: &Input<'_>, pod: &DesiredPod) -> Plan {
             offer(input, &mut plan, Step::StopSandbox { id: sandbox.record.id.clone() });
         }
     }
+    if plan.steps.is_empty() && plan.waits.is_empty() {
+        remove_stillborn(input, None, &mut plan);
+    }
     plan
+}
+
+/// An instance that was created and not started goes with its sandbox: it can never be started, and while it is there
+/// its attempt, which was not used, cannot be made again.
+fn remove_stillborn(input: &Input<'_>, sandbox: Option<&SandboxId>, plan: &mut Plan) {
+    for container in input.containers() {
+        let record = &container.record;
+        if record.state == ContainerState::Created && Some(&record.sandbox_id) != sandbox {
+            let (name, id, attempt) = (record.name.clone(), record.id.clone(), record.attempt);
+            offer(input, plan, Step::RemoveContainer { name, id, attempt });
+        }
+    }
+}
+
+fn is_in(input: &Input<'_>, id: &ContainerId, sandbox: &SandboxSeen) -> bool {
+    let in_it = |seen: &ContainerSeen| seen.record.id == *id && seen.record.sandbox_id == sandbox.record.id;
+    input.containers().iter().any(in_it)
 }
 
 fn in_sandbox(
@@ -163,6 +184,7 @@ fn in_sandbox(
 ) -> Plan {
     let mut plan = Plan::default();
     stop_unwanted(input, pod, sandbox, verdicts, &mut plan);
+    remove_stillborn(input, Some(&sandbox.record.id), &mut plan);
     fetch_images(input, verdicts, &mut plan);
     start_next(input, sandbox, verdicts, &mut plan);
     for (spec, verdict) in verdicts {
@@ -249,6 +271,7 @@ fn start_next(input: &Input<'_>, sandbox: &SandboxSeen, verdicts: &[(&Spec, Verd
     }
     for (spec, verdict) in verdicts {
         let step = match verdict {
+            Verdict::StartCreated { id, .. } if !is_in(input, id, sandbox) => continue,
             Verdict::StartCreated { id, attempt } => {
                 Step::StartCreated { name: spec.name.clone(), attempt: *attempt, id: id.clone() }
             }
