@@ -78,6 +78,7 @@ impl Model {
         assert!(self.containers.iter().find(taken).is_none(), "attempt {attempt} of {name} reused");
         let id = pinnace_cri::id::ContainerId::new(&self.next_id()).unwrap();
         let status = ContainerStatus {
+            user: None,
             id: id.clone(),
             name: name.to_owned(),
             attempt,
