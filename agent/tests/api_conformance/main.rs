@@ -1,0 +1,53 @@
+//! What a kubelet relies on in kube-apiserver, as cases that run against the fake one in virtual time and, where
+//! `PINNACE_TEST_CLUSTER` names the script of the development cluster, against a real one; and the tests of what
+//! only the fake has.
+//!
+//! `PINNACE_TEST_CLUSTER_NAME` chooses the cluster (default `dev`); with `PINNACE_TEST_REQUIRE_CLUSTER=1` a missing
+//! cluster fails instead of being skipped.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+#[path = "../fake_api/mod.rs"]
+mod fake_api;
+
+/// Makes of each case of a file a test against the fake and one against a real cluster.
+macro_rules! cases {
+    ($($case:ident),* $(,)?) => {
+        mod fake {
+            $(
+                #[tokio::test(start_paused = true)]
+                async fn $case() {
+                    let cluster = crate::cluster::Cluster::fake().await;
+                    super::$case(&cluster).await;
+                }
+            )*
+        }
+        mod real {
+            $(
+                #[tokio::test]
+                async fn $case() {
+                    let Some(cluster) = crate::cluster::Cluster::real(stringify!($case)).await else { return };
+                    super::$case(&cluster).await;
+                    cluster.remove().await;
+                }
+            )*
+        }
+    };
+}
+
+mod cluster;
+mod deletes;
+mod leases;
+mod lists;
+mod objects;
+mod statuses;
+mod tokens;
+mod watchers;
+mod watches;
+mod wire;

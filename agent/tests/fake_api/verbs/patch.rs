@@ -1,0 +1,34 @@
+//! PATCH: strategic merge and JSON merge.
+
+use super::{Call, Reply, commit, held};
+use crate::fake_api::merge::{json_merge, strategic_merge};
+use crate::fake_api::state::State;
+use crate::fake_api::status::Failure;
+
+const STRATEGIC: &str = "application/strategic-merge-patch+json";
+const MERGE: &str = "application/merge-patch+json";
+
+pub fn patch(state: &mut State, call: &Call<'_>) -> Result<Reply, Failure> {
+    let target = call.target;
+    if !matches!(target.sub(), "" | "status") || (target.sub() == "status" && !target.kind.status) {
+        return Err(Failure::no_such_resource());
+    }
+    let old = held(state, target)?;
+    if !call.body.is_object() {
+        return Err(Failure::bad_request("the patch is not a JSON object"));
+    }
+    let mut new = (*old).clone();
+    match call.content.split(';').next().unwrap_or_default().trim() {
+        STRATEGIC => {
+            strategic_merge(target.kind.kind, &mut new, &call.body).map_err(Failure::bad_request)?;
+        }
+        MERGE => json_merge(&mut new, &call.body),
+        _ => {
+            let text = format!(
+                "the body of the request was in an unknown format - accepted media types include: {MERGE}, {STRATEGIC}"
+            );
+            return Err(Failure::new(415, "UnsupportedMediaType", text));
+        }
+    }
+    Reply::ok(commit(state, target, &old, new)?)
+}
