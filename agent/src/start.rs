@@ -195,13 +195,7 @@ fn dirs(config: &Config) -> Dirs {
 /// Memory of the machine in bytes.
 fn memory() -> std::io::Result<i64> {
     let text = std::fs::read_to_string("/proc/meminfo")?;
-    total_memory(&text).ok_or_else(|| std::io::Error::other("no MemTotal line"))
-}
-
-fn total_memory(meminfo: &str) -> Option<i64> {
-    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
-    let kibibytes: i64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    kibibytes.checked_mul(1024)
+    crate::host::memory::total(&text).ok_or_else(|| std::io::Error::other("no MemTotal line"))
 }
 
 async fn serve(
@@ -249,16 +243,4 @@ fn until_signal(stop: CancellationToken) -> std::io::Result<impl Future<Output =
         }
         stop.cancel();
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::total_memory;
-
-    #[test]
-    fn memory_is_read_in_bytes() {
-        assert_eq!(total_memory("MemFree: 1 kB\nMemTotal:       2048 kB\n"), Some(2 << 20));
-        assert_eq!(total_memory("nothing"), None);
-        assert_eq!(total_memory("MemTotal: many kB"), None);
-    }
 }

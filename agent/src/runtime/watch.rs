@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use pinnace_cri::client::Client;
 use pinnace_cri::error::Error;
-use pinnace_cri::v1::StatusResponse;
+use pinnace_cri::v1::{self, StatusResponse};
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::chain::Chain;
@@ -28,6 +28,47 @@ pub struct RuntimeState {
     pub network_ready: bool,
     /// Why it cannot, with the fix where one is known; empty when all is well.
     pub problem: String,
+    /// Its last answer; none while it does not answer.
+    pub said: Option<Said>,
+    /// Since when it does not answer; none while it does, and before it was asked.
+    pub silent_since: Option<Instant>,
+}
+
+/// One of the runtime's conditions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RuntimeCondition {
+    /// `RuntimeReady` or `NetworkReady`.
+    pub kind: String,
+    /// Whether it holds.
+    pub status: bool,
+    /// A word.
+    pub reason: String,
+    /// A sentence.
+    pub message: String,
+}
+
+/// A runtime handler, such as `runc`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RuntimeHandler {
+    /// Its name; empty is the default one.
+    pub name: String,
+    /// Read-only mounts can be so with all that is below them.
+    pub recursive_read_only_mounts: bool,
+    /// Pods can have a user namespace.
+    pub user_namespaces: bool,
+}
+
+/// What the runtime answered.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Said {
+    /// Whether it can run containers.
+    pub runtime: Option<RuntimeCondition>,
+    /// Whether it can attach pods to the network.
+    pub network: Option<RuntimeCondition>,
+    /// Its handlers, by name.
+    pub handlers: Vec<RuntimeHandler>,
+    /// Whether it obeys `supplementalGroupsPolicy`; none if it does not tell its features.
+    pub supplemental_groups_policy: Option<bool>,
 }
 
 /// The loop.
@@ -87,7 +128,9 @@ impl RuntimeWatch {
     }
 
     fn unusable(&self, error: &Error) -> RuntimeState {
-        RuntimeState { asked: true, problem: explain(error, &self.endpoint), ..RuntimeState::default() }
+        let problem = explain(error, &self.endpoint);
+        let silent_since = self.state.borrow().silent_since.or_else(|| Some(Instant::now()));
+        RuntimeState { asked: true, problem, silent_since, ..RuntimeState::default() }
     }
 
     fn publish(&self, state: RuntimeState) {
@@ -121,7 +164,41 @@ fn judge(status: &StatusResponse, version: Option<String>) -> RuntimeState {
         })
         .collect::<Vec<_>>()
         .join("; ");
-    RuntimeState { asked: true, version, ready, network_ready, problem }
+    let said = said(status, |kind| find(kind).map(condition));
+    RuntimeState { asked: true, version, ready, network_ready, problem, said: Some(said), silent_since: None }
+}
+
+fn said(status: &StatusResponse, find: impl Fn(&str) -> Option<RuntimeCondition>) -> Said {
+    let mut handlers: Vec<RuntimeHandler> = status.runtime_handlers.iter().map(handler).collect();
+    // The order of the answer has no meaning and changes.
+    handlers.sort_unstable();
+    Said {
+        runtime: find("RuntimeReady"),
+        network: find("NetworkReady"),
+        handlers,
+        supplemental_groups_policy: status
+            .features
+            .as_ref()
+            .map(|features| features.supplemental_groups_policy),
+    }
+}
+
+fn condition(condition: &v1::RuntimeCondition) -> RuntimeCondition {
+    RuntimeCondition {
+        kind: condition.r#type.clone(),
+        status: condition.status,
+        reason: condition.reason.clone(),
+        message: condition.message.clone(),
+    }
+}
+
+fn handler(handler: &v1::RuntimeHandler) -> RuntimeHandler {
+    let features = handler.features.clone().unwrap_or_default();
+    RuntimeHandler {
+        name: handler.name.clone(),
+        recursive_read_only_mounts: features.recursive_read_only_mounts,
+        user_namespaces: features.user_namespaces,
+    }
 }
 
 /// An error with the fix. Pure.
