@@ -18,3 +18,4 @@ pub mod load;
 pub mod range;
 pub mod section;
 pub mod serving;
+pub mod wire;
