@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::duration::GoDuration;
 use super::section::{
@@ -14,7 +14,7 @@ use super::section::{
 };
 
 /// One configuration file, or the merge of several.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct KubeletConfiguration {
     /// `kubelet.config.k8s.io/v1beta1`; checked before the rest is read.

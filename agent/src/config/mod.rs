@@ -22,3 +22,4 @@ pub mod range;
 pub mod reserve;
 pub mod section;
 pub mod serving;
+pub mod wire;

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::duration::GoDuration;
 
 /// Who may call the HTTPS server.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Authentication {
     /// Client certificates.
@@ -20,7 +20,7 @@ pub struct Authentication {
 }
 
 /// Client certificates.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct X509 {
     /// File with the certificate authorities of clients.
@@ -29,7 +29,7 @@ pub struct X509 {
 }
 
 /// Bearer tokens, checked by the API server.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct WebhookAuthentication {
     /// Whether tokens are accepted.
@@ -40,7 +40,7 @@ pub struct WebhookAuthentication {
 }
 
 /// Callers without credentials.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Anonymous {
     /// Whether they are let in as `system:anonymous`.
@@ -48,7 +48,7 @@ pub struct Anonymous {
 }
 
 /// What a caller may do.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Authorization {
     /// `Webhook` or `AlwaysAllow`.
@@ -58,7 +58,7 @@ pub struct Authorization {
 }
 
 /// How the API server is asked.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct WebhookAuthorization {
     /// How long a yes is kept.
@@ -70,7 +70,7 @@ pub struct WebhookAuthorization {
 }
 
 /// How pods may use swap.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct MemorySwap {
     /// `NoSwap` or `LimitedSwap`; empty is `NoSwap`.
@@ -78,7 +78,7 @@ pub struct MemorySwap {
 }
 
 /// Restart backoff of containers.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct CrashLoopBackOff {
     /// Longest delay between two restarts, 1 s to 300 s.
@@ -86,7 +86,7 @@ pub struct CrashLoopBackOff {
 }
 
 /// Log format and verbosity.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Logging {
     /// `text` or `json`.
@@ -102,7 +102,7 @@ pub struct Logging {
 }
 
 /// Verbosity of one source file.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct VmoduleItem {
     /// File name or pattern.
@@ -112,7 +112,7 @@ pub struct VmoduleItem {
 }
 
 /// The shutdown window of one range of priorities.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ShutdownWindow {
     /// Lowest priority in the range.
@@ -122,7 +122,7 @@ pub struct ShutdownWindow {
 }
 
 /// Memory kept on one NUMA node.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct MemoryReservation {
     /// The NUMA node.
@@ -132,7 +132,7 @@ pub struct MemoryReservation {
 }
 
 /// A taint that the node registers with.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Taint {
     /// Key.
@@ -146,7 +146,7 @@ pub struct Taint {
 }
 
 /// Where traces are sent.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Tracing {
     /// Address of the collector.
@@ -156,7 +156,7 @@ pub struct Tracing {
 }
 
 /// Ids that a user namespace gets.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct UserNamespaces {
     /// How many ids each pod gets; a multiple of 65536.

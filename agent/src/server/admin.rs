@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::accept::{Connections, pause_after};
+use super::log_file::LogFile;
 use super::log_stream::{LogStream, Options};
 use super::socket::{Socket, SocketError};
 use super::views::{LookupError, Views};
@@ -144,7 +145,8 @@ struct LogQuery {
 async fn logs(State(context): State<Context>, Query(query): Query<LogQuery>) -> Result<Response, Refusal> {
     let LogQuery { pod, container, previous, tail, follow, timestamps } = query;
     let path = context.views.log_path(&pod, container.as_deref(), previous)?;
-    let opened = LogStream::open(path.clone(), Options { tail, timestamps }).await;
+    let options = Options { tail, timestamps, ..Options::default() };
+    let opened = LogStream::open(LogFile::at(path.clone()), options).await;
     let log = opened.map_err(|error| Refusal::Log(path, error))?;
     let log = if follow { log.follow(context.views, context.stop) } else { log };
     let text = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];

@@ -2,6 +2,11 @@
 //!
 //! A decoder keeps at most the head of a line, so that a line of any length passes through in bounded memory.
 //! A line that is not in the format passes as it is: hiding it would help nobody.
+//!
+//! A line that the container wrote may be several records here, all but the last marked as partial. They come out as
+//! one line. Of a line that began before the time asked for, the records since then come out.
+
+use jiff::Timestamp;
 
 /// Longest head: a nanosecond time stamp with offset, a stream and tags take below 60 bytes.
 const MAX_HEAD: usize = 128;
@@ -10,6 +15,7 @@ const MAX_HEAD: usize = 128;
 #[derive(Debug)]
 pub struct Decoder {
     timestamps: bool,
+    since: Option<Timestamp>,
     state: State,
     /// What comes next begins a line of output.
     at_start: bool,
@@ -19,8 +25,9 @@ pub struct Decoder {
 enum State {
     /// In the first three fields.
     Head(Vec<u8>),
-    /// In the content. A line is whole if its tag is `F`, else the next one continues it.
-    Content { whole: bool },
+    /// In the content. A line is whole if its tag is `F`, else the next one continues it. What is older than asked
+    /// for is not kept.
+    Content { whole: bool, keep: bool },
 }
 
 /// What a head says.
@@ -34,7 +41,13 @@ impl Decoder {
     /// `timestamps` puts the time before every line.
     #[must_use]
     pub fn new(timestamps: bool) -> Self {
-        Self { timestamps, state: State::Head(Vec::new()), at_start: true }
+        Self { timestamps, since: None, state: State::Head(Vec::new()), at_start: true }
+    }
+
+    /// Leaves out records that are older than this.
+    #[must_use]
+    pub fn since(self, since: Option<Timestamp>) -> Self {
+        Self { since, ..self }
     }
 
     /// Reads one piece of the file and appends what it says to `out`.
@@ -50,13 +63,15 @@ impl Decoder {
                     }
                     rest
                 }
-                State::Content { whole } => {
-                    let whole = *whole;
+                State::Content { whole, keep } => {
+                    let (whole, keep) = (*whole, *keep);
                     let end = piece.iter().position(|byte| *byte == b'\n');
                     let (content, rest) = piece.split_at(end.unwrap_or(piece.len()));
-                    out.extend_from_slice(content);
+                    if keep {
+                        out.extend_from_slice(content);
+                    }
                     if end.is_some() {
-                        self.end_line(whole, out);
+                        self.end_line(whole && keep, out);
                     }
                     rest.strip_prefix(b"\n").unwrap_or(rest)
                 }
@@ -75,18 +90,21 @@ impl Decoder {
                 self.end_line(true, out);
                 return State::Head(Vec::new());
             }
-            return State::Content { whole: true };
+            return State::Content { whole: true, keep: true };
         };
-        if self.at_start && self.timestamps {
-            out.extend_from_slice(time);
-            out.push(b' ');
+        let keep = self.since.is_none_or(|since| is_since(time, since));
+        if keep {
+            if self.at_start && self.timestamps {
+                fixed_width(time, out);
+                out.push(b' ');
+            }
+            self.at_start = false;
         }
-        self.at_start = false;
         if ends_line {
-            self.end_line(whole, out);
+            self.end_line(whole && keep, out);
             return State::Head(Vec::new());
         }
-        State::Content { whole }
+        State::Content { whole, keep }
     }
 
     fn end_line(&mut self, whole: bool, out: &mut Vec<u8>) {
@@ -96,6 +114,33 @@ impl Decoder {
         }
         self.state = State::Head(Vec::new());
     }
+}
+
+/// What cannot be read as a time is shown.
+fn is_since(time: &[u8], since: Timestamp) -> bool {
+    let time = std::str::from_utf8(time).ok().and_then(|text| text.parse::<Timestamp>().ok());
+    time.is_none_or(|time| time >= since)
+}
+
+/// Appends a time with nine digits after the point, as `kubectl logs --timestamps` shows it: whatever the runtime
+/// left out of them are zeros.
+fn fixed_width(time: &[u8], out: &mut Vec<u8>) {
+    const DIGITS: usize = 9;
+    let is_zone = |byte: &u8| matches!(byte, b'Z' | b'+' | b'-');
+    let clock = time.iter().position(|byte| *byte == b'T').unwrap_or_default();
+    let after_clock = time.get(clock..).unwrap_or_default();
+    let zone = after_clock.iter().position(is_zone).map_or(time.len(), |at| clock.saturating_add(at));
+    let (clock, zone) = time.split_at(zone);
+    out.extend_from_slice(clock);
+    let fraction = match clock.iter().rposition(|byte| *byte == b'.') {
+        Some(point) => clock.len().saturating_sub(point).saturating_sub(1),
+        None => {
+            out.push(b'.');
+            0
+        }
+    };
+    out.extend(std::iter::repeat_n(b'0', DIGITS.saturating_sub(fraction)));
+    out.extend_from_slice(zone);
 }
 
 fn spaces(bytes: &[u8]) -> usize {
@@ -163,9 +208,25 @@ mod tests {
     fn times_stand_before_whole_lines() {
         assert_eq!(
             decode(true, &[LOG.as_bytes()]),
-            "2026-11-21T10:00:00.000000001Z one\n2026-11-21T10:00:01.5+02:00 partial  two\n\
-             2026-11-21T10:00:04Z \n2026-11-21T10:00:05Z \n"
+            "2026-11-21T10:00:00.000000001Z one\n2026-11-21T10:00:01.500000000+02:00 partial  two\n\
+             2026-11-21T10:00:04.000000000Z \n2026-11-21T10:00:05.000000000Z \n"
         );
+    }
+
+    #[test]
+    fn what_is_older_is_left_out() {
+        let since = |time: &str| {
+            let mut decoder = Decoder::new(true).since(time.parse().ok());
+            let mut out = Vec::new();
+            decoder.push(LOG.as_bytes(), &mut out);
+            String::from_utf8(out).unwrap()
+        };
+        let last = "2026-11-21T10:00:04.000000000Z \n2026-11-21T10:00:05.000000000Z \n";
+        assert_eq!(since("2026-11-21T10:00:03.5Z"), last);
+        let joined = format!("2026-11-21T10:00:03.000000000Z al  two\n{last}");
+        assert_eq!(since("2026-11-21T10:00:02.000000001Z"), joined, "the rest of a line begun before");
+        assert_eq!(since("2026-11-22T00:00:00Z"), "");
+        assert_eq!(since("2026-11-20T00:00:00Z"), decode(true, &[LOG.as_bytes()]));
     }
 
     #[test]

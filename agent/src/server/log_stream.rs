@@ -5,22 +5,23 @@
 //! of the file, or when followed, once the container is no longer running and all is read, or with the stop
 //! token. A rotated log is read to its end before the new one is opened.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
 use inotify::{EventStream, Inotify, WatchMask};
-use nix::libc;
+use jiff::Timestamp;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::cri_log::Decoder;
+use super::log_file::LogFile;
 use super::log_tail::last_lines;
 use super::views::Views;
 
@@ -40,13 +41,22 @@ pub struct Options {
     pub tail: Option<u64>,
     /// Put the time before every line.
     pub timestamps: bool,
+    /// Only what was written since then.
+    pub since: Option<Timestamp>,
+    /// Only so many bytes of output.
+    pub limit: Option<u64>,
 }
 
 /// A log that is being read.
 pub struct LogStream {
-    path: PathBuf,
+    log: LogFile,
     file: tokio::fs::File,
     inode: u64,
+    /// Bytes of the file that are still to be read: a log that is not followed ends where it ended when it was
+    /// opened, however fast it grows.
+    left: u64,
+    /// Bytes that may still be told.
+    room: u64,
     /// The file that took this one's name. This one is read to its end once more: what was written just before
     /// the rotation is still to come.
     successor: Option<(File, u64)>,
@@ -67,29 +77,37 @@ struct Follow {
 
 impl LogStream {
     /// Opens a log.
-    pub async fn open(path: PathBuf, options: Options) -> io::Result<Self> {
-        let (path, file, inode, start) = tokio::task::spawn_blocking(move || {
-            let file = open(&path)?;
+    pub async fn open(log: LogFile, options: Options) -> io::Result<Self> {
+        let (log, file, metadata, start) = tokio::task::spawn_blocking(move || {
+            let file = log.open()?;
             let metadata = file.metadata()?;
             let start = match options.tail {
                 Some(lines) => last_lines(metadata.len(), lines, |b, offset| file.read_exact_at(b, offset))?,
                 None => 0,
             };
-            Ok::<_, io::Error>((path, file, metadata.ino(), start))
+            Ok::<_, io::Error>((log, file, metadata, start))
         })
         .await
         .map_err(io::Error::other)??;
         let mut file = tokio::fs::File::from_std(file);
         file.seek(io::SeekFrom::Start(start)).await?;
-        let decoder = Decoder::new(options.timestamps);
-        Ok(Self { path, file, inode, successor: None, decoder, follow: None })
+        Ok(Self {
+            log,
+            file,
+            inode: metadata.ino(),
+            left: metadata.len().saturating_sub(start),
+            room: options.limit.unwrap_or(u64::MAX),
+            successor: None,
+            decoder: Decoder::new(options.timestamps).since(options.since),
+            follow: None,
+        })
     }
 
     /// Goes on after the end of the file until the container ends.
     #[must_use]
     pub fn follow(mut self, views: Arc<dyn Views>, stop: CancellationToken) -> Self {
         // inotify may be used up on a busy machine; polling does as well.
-        let events = watch(&self.path).ok();
+        let events = watch(self.log.path()).ok();
         self.follow = Some(Follow { views, stop, events, seen_running: None, ended: false });
         self
     }
@@ -107,18 +125,33 @@ impl LogStream {
     }
 
     async fn next(&mut self) -> io::Result<Option<Bytes>> {
+        if self.room == 0 {
+            return Ok(None);
+        }
         let mut buffer = vec![0; BUFFER];
         let mut out = Vec::new();
         loop {
-            let read = self.file.read(&mut buffer).await?;
+            let read = self.read(&mut buffer).await?;
             self.decoder.push(buffer.get(..read).unwrap_or_default(), &mut out);
             if !out.is_empty() {
+                out.truncate(usize::try_from(self.room).unwrap_or(usize::MAX));
+                self.room = self.room.saturating_sub(out.len() as u64);
                 return Ok(Some(Bytes::from(out)));
             }
             if read == 0 && !self.more().await {
                 return Ok(None);
             }
         }
+    }
+
+    async fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.follow.is_some() {
+            return self.file.read(buffer).await;
+        }
+        let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
+        let read = self.file.read(buffer.get_mut(..most).unwrap_or_default()).await?;
+        self.left = self.left.saturating_sub(read as u64);
+        Ok(read)
     }
 
     /// At the end of the file: whether to read again, after waiting for a reason to.
@@ -132,14 +165,14 @@ impl LogStream {
             self.inode = inode;
             return true;
         }
-        self.successor = successor(&self.path, self.inode);
+        self.successor = successor(&self.log, self.inode);
         if self.successor.is_some() {
             return true;
         }
         if follow.ended {
             return false;
         }
-        if follow.is_running(&self.path) {
+        if follow.is_running(self.log.path()) {
             follow.wait().await;
         } else {
             follow.ended = true;
@@ -175,20 +208,9 @@ impl Follow {
     }
 }
 
-/// Never through a link, never something that is no plain file, and never waiting for a pipe's other end.
-fn open(path: &Path) -> io::Result<File> {
-    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC;
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
-    if file.metadata()?.is_file() {
-        Ok(file)
-    } else {
-        Err(io::Error::new(io::ErrorKind::InvalidInput, "the log is not a regular file"))
-    }
-}
-
 /// The file that took the log's name by rotation, if one did.
-fn successor(path: &Path, inode: u64) -> Option<(File, u64)> {
-    let file = open(path).ok()?;
+fn successor(log: &LogFile, inode: u64) -> Option<(File, u64)> {
+    let file = log.open().ok()?;
     let found = file.metadata().ok()?.ino();
     (found != inode).then_some((file, found))
 }

@@ -235,7 +235,7 @@ async fn logs_are_decoded_and_cut_to_their_tail() {
     assert_eq!(pinnace(&servers.socket, &["logs", "uid-web", "--tail=1"]).await.1, "three\n");
     assert_eq!(
         pinnace(&servers.socket, &["logs", "default/web", "-c", "main", "--tail=1", "--timestamps"]).await.1,
-        "2026-11-21T10:00:00Z three\n"
+        "2026-11-21T10:00:00.000000000Z three\n"
     );
     assert_eq!(pinnace(&servers.socket, &["logs", "web", "-c", "nope"]).await.0, exit::NOT_FOUND);
     servers.finish().await;
