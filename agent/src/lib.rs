@@ -18,6 +18,7 @@ pub mod lock;
 pub mod node;
 pub mod pod;
 pub mod quantity;
+pub mod report;
 pub mod runtime;
 pub mod server;
 pub mod source;

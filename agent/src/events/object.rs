@@ -156,7 +156,9 @@ mod tests {
     fn text_names_a_pod_or_a_node() {
         assert_eq!(Object::from("node/n1"), Object::node("n1"));
         assert_eq!(Object::from("node"), Object::node(""));
-        let Object::Pod { namespace, name, uid: None, field: None } = Object::from("ns/web") else { panic!() };
+        let Object::Pod { namespace, name, uid: None, field: None } = Object::from("ns/web") else {
+            panic!()
+        };
         assert_eq!((namespace.as_str(), name.as_str()), ("ns", "web"));
     }
 

@@ -27,8 +27,9 @@ pub async fn ensure(actor: &Actor, job: &Job, spec: &Spec) -> Result<String, Fai
     })?;
     match (need(spec.image_pull_policy.as_deref(), found.is_some()), found) {
         (Need::Use, Some(image)) => {
-            let message =
-                format!("Container image {shown:?} already present on machine and can be accessed by the pod");
+            let message = format!(
+                "Container image {shown:?} already present on machine and can be accessed by the pod"
+            );
             actor.events.normal(job.container(&spec.name), "Pulled", &message, actor.clock.now().wall);
             Ok(image.id.to_string())
         }

@@ -1,0 +1,3 @@
+//! What the node tells the API of its pods: the only files that write pods and events there.
+
+pub mod events;
