@@ -1,5 +1,6 @@
 //! A cluster for one case: the fake, or a namespace and a Node of its own in a real one.
 
+use std::ffi::OsStr;
 use std::process::Command;
 use std::time::Duration;
 
@@ -32,25 +33,24 @@ impl Cluster {
     pub async fn real(case: &str) -> Option<Self> {
         let Some(script) = std::env::var_os("PINNACE_TEST_CLUSTER") else {
             let required = std::env::var_os("PINNACE_TEST_REQUIRE_CLUSTER").is_some_and(|value| value == "1");
-            assert!(
-                !required,
-                "PINNACE_TEST_CLUSTER is not set, and PINNACE_TEST_REQUIRE_CLUSTER=1 asks for it"
-            );
+            assert!(!required, "PINNACE_TEST_CLUSTER is not set, and PINNACE_TEST_REQUIRE_CLUSTER=1 asks for it");
             eprintln!("skipped {case}: PINNACE_TEST_CLUSTER does not name the script of a cluster");
             return None;
         };
-        let name = std::env::var("PINNACE_TEST_CLUSTER_NAME").unwrap_or_else(|_| "dev".to_owned());
-        let output = Command::new(&script).args(["kubeconfig", &name, "admin"]).output().unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{} kubeconfig {name} admin: {said}", script.to_string_lossy());
-        let path = String::from_utf8(output.stdout).unwrap();
-        let kubeconfig = Kubeconfig::read_from(path.trim()).unwrap();
-        let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
-        let client = Client::try_from(config).unwrap();
         let name = format!("conformance-{}-{}", case.replace('_', "-"), std::process::id());
-        let cluster = Self::over(client, &name, None);
+        let cluster = Self::over(client(&script, "admin").await, &name, None);
         cluster.prepare().await;
         Some(cluster)
+    }
+
+    /// The same server as this case's node sees it.
+    pub async fn as_node(&self) -> Wire {
+        let client = match (&self.fake, std::env::var_os("PINNACE_TEST_CLUSTER")) {
+            (Some(fake), _) => fake.client_of_node(&self.node),
+            (None, Some(script)) => client(&script, &format!("node:{}", self.node)).await,
+            (None, None) => panic!("a real cluster without its script"),
+        };
+        Wire { client }
     }
 
     fn over(client: Client, name: &str, fake: Option<FakeApi>) -> Self {
@@ -114,6 +114,19 @@ impl Cluster {
         assert!(target.parse::<Uri>().is_ok(), "{target}");
         target
     }
+}
+
+/// A client with the kubeconfig that the script gives out for `who`. It retries nothing by itself.
+async fn client(script: &OsStr, who: &str) -> Client {
+    let name = std::env::var("PINNACE_TEST_CLUSTER_NAME").unwrap_or_else(|_| "dev".to_owned());
+    let output = Command::new(script).args(["kubeconfig", &name, who]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{} kubeconfig {name} {who}: {said}", script.to_string_lossy());
+    let path = String::from_utf8(output.stdout).unwrap();
+    let kubeconfig = Kubeconfig::read_from(path.trim()).unwrap();
+    let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
+    config.default_retry = false;
+    Client::try_from(config).unwrap()
 }
 
 fn escape(value: &str) -> String {

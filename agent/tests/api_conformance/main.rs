@@ -10,11 +10,14 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
+    unreachable_pub,
     reason = "a test fails by panicking"
 )]
 
 #[path = "../fake_api/mod.rs"]
 mod fake_api;
+#[path = "../tcp_proxy/mod.rs"]
+mod tcp_proxy;
 
 /// Makes of each case of a file a test against the fake and one against a real cluster.
 macro_rules! cases {
@@ -43,9 +46,13 @@ macro_rules! cases {
 
 mod cluster;
 mod deletes;
+mod faults;
 mod leases;
 mod lists;
+mod network;
+mod node_rules;
 mod objects;
+mod sockets;
 mod statuses;
 mod tokens;
 mod watchers;

@@ -7,6 +7,7 @@ use http_body_util::BodyExt;
 use kube::Client;
 use kube::client::Body;
 use serde_json::Value;
+use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
 pub const STRATEGIC: &str = "application/strategic-merge-patch+json";
@@ -125,13 +126,18 @@ impl Watch {
         }
     }
 
+    /// The next event within `limit`; Some(Null) stands for a broken connection, None for an orderly end.
+    pub async fn try_next(&mut self, limit: Duration) -> Result<Option<Value>, Elapsed> {
+        timeout(limit, self.line()).await
+    }
+
     async fn line(&mut self) -> Option<Value> {
         loop {
             if let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = self.rest.drain(..=end).collect();
                 return Some(serde_json::from_slice(&line).unwrap());
             }
-            let frame = self.body.frame().await?.unwrap();
+            let Ok(frame) = self.body.frame().await? else { return Some(Value::Null) };
             if let Some(data) = frame.data_ref() {
                 self.rest.extend_from_slice(data);
             }

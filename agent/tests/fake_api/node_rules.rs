@@ -70,7 +70,7 @@ fn pods(node: &str, call: &Call<'_>, old: Option<&Object>) -> Result<(), Failure
         (Verb::Create, "") if !mine(&call.body) => {
             forbidden(format!("node {node:?} can only create pods with spec.nodeName set to itself"))
         }
-        (Verb::Create, "") => Ok(()),
+        (Verb::Create, "") => mirror_owner(node, call),
         (Verb::Delete, "") if old.is_some_and(|pod| !mine(pod)) => {
             forbidden(format!("node {node:?} can only delete pods with spec.nodeName set to itself"))
         }
@@ -84,6 +84,22 @@ fn pods(node: &str, call: &Call<'_>, old: Option<&Object>) -> Result<(), Failure
         (Verb::Patch | Verb::Update, "status") => Ok(()),
         _ => Err(denied(node, call, "")),
     }
+}
+
+/// A mirror pod belongs to its node.
+fn mirror_owner(node: &str, call: &Call<'_>) -> Result<(), Failure> {
+    let owners = call.body["metadata"]["ownerReferences"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let why = match owners {
+        [owner] if text(owner, "/kind") == "Node" && text(owner, "/name") == node => {
+            if owner["controller"] == true {
+                return Ok(());
+            }
+            "with a controller owner reference set to itself"
+        }
+        [_] => "with an owner reference set to itself",
+        _ => "with a single owner reference set to itself",
+    };
+    Err(Failure::forbidden(call.target, &format!("node {node:?} can only create pods {why}")))
 }
 
 fn changes_labels(call: &Call<'_>, old: Option<&Object>) -> bool {

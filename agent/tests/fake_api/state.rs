@@ -39,6 +39,8 @@ pub struct State {
     pub token_volumes: bool,
     /// How often an idle watch gets a bookmark. Upstream: about once a minute.
     pub bookmark_period: Duration,
+    /// Whether the storage can do what streamed lists need.
+    pub streamed_lists: bool,
     /// Seconds; a cap on the lifetime of tokens.
     pub longest_token: Option<i64>,
     uids: u64,
@@ -55,6 +57,7 @@ impl State {
             tokens: Vec::new(),
             token_volumes: false,
             bookmark_period: Duration::from_secs(60),
+            streamed_lists: true,
             longest_token: None,
             uids: 0,
         };

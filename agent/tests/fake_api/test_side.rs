@@ -108,6 +108,11 @@ impl FakeApi {
         self.lock().longest_token = Some(seconds);
     }
 
+    /// As with an etcd older than 3.4.25: sendInitialEvents gets an ERROR event.
+    pub fn without_streamed_lists(&self) {
+        self.lock().streamed_lists = false;
+    }
+
     /// Idle watches get a bookmark this often.
     pub fn bookmark_every(&self, period: Duration) {
         self.lock().bookmark_period = period;

@@ -30,7 +30,12 @@ pub fn watch(state: &State, call: &Call<'_>) -> Result<Reply, Failure> {
         timeout: asked.timeout.unwrap_or(TIMEOUT),
         expired: None,
     };
-    if asked.initial_events || version == 0 {
+    if asked.initial_events && !state.streamed_lists {
+        let text = "a watch stream was requested by the client but the required storage feature RequestWatchProgress is \
+                    disabled";
+        start.expired = Some(Failure::new(500, "InternalError", text));
+        start.mark_initial = false;
+    } else if asked.initial_events || version == 0 {
         let objects = state.store.all(target.kind, target.namespace.as_deref()).into_iter();
         let named = objects.filter(|(key, _)| target.name.as_ref().is_none_or(|name| *name == key.name));
         let shown = named.map(|(_, object)| object).filter(|object| asked.selector.matches(object));
