@@ -23,3 +23,4 @@ pub mod supervise;
 pub mod systemd;
 pub mod timeline;
 pub mod view;
+pub mod volume;

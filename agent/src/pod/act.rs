@@ -26,6 +26,7 @@ use crate::pod::slots::{Order, Slots};
 use crate::pod::step::Step;
 use crate::source::desired::DesiredPod;
 use crate::supervise::WorkerPanic;
+use crate::volume::{self, Volumes};
 
 /// What all pods' steps are carried out with.
 #[derive(Debug, Clone)]
@@ -50,6 +51,8 @@ pub struct Actor {
     pub teardowns: Slots,
     /// Image pulls.
     pub pulls: Slots,
+    /// Volumes that need the API server; none without one.
+    pub volumes: Option<Volumes>,
 }
 
 /// A step with all that it needs.
@@ -89,6 +92,10 @@ pub enum Done {
         /// How the runtime names it.
         image_ref: String,
     },
+    /// The pod's volumes are mounted and whole.
+    VolumesReady,
+    /// The pod's volumes are taken down.
+    VolumesGone,
     /// The pod's files are gone.
     TracesGone,
 }
@@ -128,6 +135,9 @@ impl Actor {
         let place = job.place;
         let slots = match &job.step {
             Step::EnsureImage { .. } => return Box::pin(self.ensure_image(&job)).await,
+            // Not the runtime's work: their calls have bounds of their own.
+            Step::SetUpVolumes => return Box::pin(volume::step::set_up(&self, &job)).await,
+            Step::TearDownVolumes => return Box::pin(volume::step::tear_down(&self, &job)).await,
             step if step.is_teardown() => self.teardowns.clone(),
             _ => self.creates.clone(),
         };
@@ -150,6 +160,8 @@ impl Actor {
                 removed.map(|()| Done::Changed).map_err(|error| self.teardown_failed(&error))
             }
             Step::EnsureImage { .. } => self.ensure_image(job).await,
+            Step::SetUpVolumes => volume::step::set_up(self, job).await,
+            Step::TearDownVolumes => volume::step::tear_down(self, job).await,
             Step::StartContainer { name, attempt, sandbox, sandbox_attempt, image_ref } => {
                 let instance = Wanted { name, attempt: *attempt, image_ref };
                 self.start_container(job, instance, sandbox, *sandbox_attempt).await
@@ -233,6 +245,7 @@ impl Actor {
             attempt: wanted.attempt,
             image_ref: wanted.image_ref,
             message_file: Some(message_file.as_path()),
+            dirs: &self.dirs,
         };
         let config = container::config(pod, spec, instance, &self.site).ok_or_else(no_spec)?;
         let around =

@@ -142,9 +142,9 @@ fn waiting(subject: &Subject<'_>, name: &str) -> Waiting {
     if let Some(held) = face.pod.as_ref().and_then(|pod| pod.held.first()) {
         return Waiting { reason: "Held".to_owned(), message: format!("{}: {}", held.field, held.reason) };
     }
-    for key in [Key::Start(name.to_owned()), Key::Image(name.to_owned()), Key::Sandbox] {
+    for key in [Key::Start(name.to_owned()), Key::Image(name.to_owned()), Key::Sandbox, Key::Volumes] {
         if let Some(retry) = face.retries.get(&key) {
-            let reason = if key == Key::Sandbox { "ContainerCreating".to_owned() } else { failed(retry) };
+            let reason = if matches!(key, Key::Sandbox | Key::Volumes) { "ContainerCreating".to_owned() } else { failed(retry) };
             return Waiting { reason, message: retry.message.clone() };
         }
     }

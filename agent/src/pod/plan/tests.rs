@@ -176,6 +176,8 @@ impl Model {
                 assert!(exit.is_some_and(|exit| exit.attempt >= *attempt), "removed before it was recorded");
                 self.containers.retain(|seen| seen.record.id != *id);
             }
+            Step::SetUpVolumes => return Done::VolumesReady,
+            Step::TearDownVolumes => return Done::VolumesGone,
             Step::RemoveTraces => {
                 self.traces = false;
                 return Done::TracesGone;

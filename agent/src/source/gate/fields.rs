@@ -57,7 +57,10 @@ const fn holds(path: &'static str, reason: &'static str) -> Field {
 const SCHEDULER: &str = "concerns the choice of a node only";
 const EXPANSION: &str = "has $(NAME) or $$: references to variables are not expanded yet";
 const PROBES: &str = "probes are not built yet";
-const VOLUMES: &str = "volumes are not built yet";
+const VOLUMES: &str = "volumes other than projected ones of a serviceAccountToken, a configMap or metadata.namespace are not built yet";
+const SUB_PATHS: &str = "parts of volumes are not built yet";
+/// Why a volume of the API holds a static pod.
+pub(super) const HELD_STATIC: &str = "projected volumes of a static pod are not built yet";
 
 /// Every field that the gate knows, with its state.
 pub const FIELDS: &[Field] = &[
@@ -105,15 +108,15 @@ pub const FIELDS: &[Field] = &[
     nothing("spec.schedulerName", SCHEDULER),
     holds("spec.schedulingGates", "scheduling gates are lifted by a controller that is not there"),
     holds("spec.schedulingGroup", "pod groups are not built yet"),
-    holds("spec.serviceAccount", "service accounts are not built yet"),
-    holds("spec.serviceAccountName", "service accounts are not built yet"),
+    built("spec.serviceAccount"),
+    built("spec.serviceAccountName"),
     harmless("spec.setHostnameAsFQDN", "false", "a fully qualified host name is not built yet"),
     built("spec.shareProcessNamespace"),
     holds("spec.subdomain", "host names in a domain are not built yet"),
     built("spec.terminationGracePeriodSeconds"),
     nothing("spec.tolerations", "a static pod is not subject to taints"),
     nothing("spec.topologySpreadConstraints", SCHEDULER),
-    holds("spec.volumes[]", VOLUMES),
+    harmless("spec.volumes[]", "projected: serviceAccountToken, configMap, metadata.namespace", VOLUMES),
     holds("spec.securityContext.appArmorProfile", "AppArmor profiles are not built yet"),
     built("spec.securityContext.fsGroup"),
     nothing("spec.securityContext.fsGroupChangePolicy", "concerns volumes only"),
@@ -163,7 +166,13 @@ pub const FIELDS: &[Field] = &[
     built("spec.containers[].terminationMessagePolicy"),
     built("spec.containers[].tty"),
     holds("spec.containers[].volumeDevices", VOLUMES),
-    holds("spec.containers[].volumeMounts", VOLUMES),
+    built("spec.containers[].volumeMounts[].mountPath"),
+    harmless("spec.containers[].volumeMounts[].mountPropagation", "None", "other propagations are not built yet"),
+    built("spec.containers[].volumeMounts[].name"),
+    nothing("spec.containers[].volumeMounts[].readOnly", "the volumes that are built are read-only"),
+    harmless("spec.containers[].volumeMounts[].recursiveReadOnly", "Disabled", "is not built yet"),
+    holds("spec.containers[].volumeMounts[].subPath", SUB_PATHS),
+    holds("spec.containers[].volumeMounts[].subPathExpr", SUB_PATHS),
     built("spec.containers[].workingDir"),
     built("spec.containers[].securityContext.allowPrivilegeEscalation"),
     holds("spec.containers[].securityContext.appArmorProfile", "AppArmor profiles are not built yet"),

@@ -13,7 +13,7 @@ pub(super) fn spec(spec: &PodSpec, holds: &mut Holds) {
         image_pull_secrets, init_containers, node_name: _, node_selector, os, overhead,
         preemption_policy: _, priority: _, priority_class_name: _, readiness_gates, resource_claims,
         resources, restart_policy: _, runtime_class_name, scheduler_name: _, scheduling_gates,
-        scheduling_group, security_context, service_account, service_account_name,
+        scheduling_group, security_context, service_account: _, service_account_name: _,
         set_hostname_as_fqdn, share_process_namespace: _, subdomain,
         termination_grace_period_seconds: _, tolerations: _, topology_spread_constraints: _, volumes,
     } = spec;
@@ -40,8 +40,6 @@ pub(super) fn spec(spec: &PodSpec, holds: &mut Holds) {
     if let Some(context) = security_context {
         security::pod(context, holds);
     }
-    holds.hold_if(service_account.filled(), "spec", "serviceAccount");
-    holds.hold_if(service_account_name.filled(), "spec", "serviceAccountName");
     holds.hold_if(*set_hostname_as_fqdn == Some(true), "spec", "setHostnameAsFQDN");
     holds.hold_if(subdomain.filled(), "spec", "subdomain");
     for (index, volume) in volumes.iter().flatten().enumerate() {
