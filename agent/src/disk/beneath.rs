@@ -101,7 +101,8 @@ pub(super) fn change(root: &Path, change: &Change) -> io::Result<()> {
             let (parent, name) = parent_of(&top, path)?;
             let flags =
                 OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-            let mut file: File = openat(&parent, name.as_c_str(), flags, Mode::S_IRUSR | Mode::S_IWUSR)?.into();
+            let mut file: File =
+                openat(&parent, name.as_c_str(), flags, Mode::S_IRUSR | Mode::S_IWUSR)?.into();
             file.write_all(bytes.bytes())?;
             give(&file, wanted)
         }

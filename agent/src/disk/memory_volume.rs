@@ -25,7 +25,8 @@ impl State {
         let directories = self.directories.iter().filter(named);
         let directories = directories.map(|path| (inner(path), Node::Directory(attributes(path))));
         let files = self.files.iter().filter(|(path, _)| named(path));
-        let files = files.map(|(path, bytes)| (inner(path), Node::File(bytes.as_slice().into(), attributes(path))));
+        let files =
+            files.map(|(path, bytes)| (inner(path), Node::File(bytes.as_slice().into(), attributes(path))));
         let links = self.links.iter().filter(|(path, _)| named(path));
         let links = links.map(|(path, target)| (inner(path), Node::Link(target.clone())));
         let all = directories.chain(files).chain(links);
@@ -33,7 +34,12 @@ impl State {
     }
 
     /// Makes one change; `cut` ends the writing of a file after so many bytes, as a crash would.
-    pub(super) fn change_volume(&mut self, root: &Path, change: &Change, cut: Option<usize>) -> io::Result<()> {
+    pub(super) fn change_volume(
+        &mut self,
+        root: &Path,
+        change: &Change,
+        cut: Option<usize>,
+    ) -> io::Result<()> {
         match change {
             Change::MakeDirectory(path, attributes) => {
                 let path = self.place(root, path)?;

@@ -50,7 +50,10 @@ pub(super) fn mounts(path: &Path) -> io::Result<Vec<Mounted>> {
         parent => parent?.join(name),
     };
     let found = mounts::under(&std::fs::read(MOUNTINFO)?, &real);
-    Ok(found.into_iter().map(|mount| Mounted { path: seen_from(&mount.path, &real, path), ..mount }).collect())
+    Ok(found
+        .into_iter()
+        .map(|mount| Mounted { path: seen_from(&mount.path, &real, path), ..mount })
+        .collect())
 }
 
 fn seen_from(mount: &Path, real: &Path, path: &Path) -> PathBuf {

@@ -292,12 +292,7 @@ fn is_there(key: &Key, seen: Option<&PodObserved>) -> bool {
     match key {
         Key::SandboxEnd(id) => sandbox(id),
         Key::Stop(id) | Key::Remove(id) => container(id),
-        Key::Sandbox
-        | Key::Image(_)
-        | Key::Volumes
-        | Key::VolumesEnd
-        | Key::Start(_)
-        | Key::Traces => true,
+        Key::Sandbox | Key::Image(_) | Key::Volumes | Key::VolumesEnd | Key::Start(_) | Key::Traces => true,
     }
 }
 

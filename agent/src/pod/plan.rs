@@ -247,3 +247,5 @@ pub(crate) fn offer(input: &Input<'_>, plan: &mut Plan, step: Step) {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod volume_tests;

@@ -53,7 +53,11 @@ impl Fetch {
     }
 
     /// A ConfigMap; none if it does not exist. The one read that the Node authorizer grants is by name.
-    pub(super) async fn config_map(&self, namespace: &str, name: &str) -> Result<Option<ConfigMap>, FetchError> {
+    pub(super) async fn config_map(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<ConfigMap>, FetchError> {
         let path = format!("/api/v1/namespaces/{}/configmaps/{}", checked(namespace)?, checked(name)?);
         let request = Request::get(path).body(Vec::new()).map_err(|_| FetchError::Name(name.to_owned()))?;
         match self.call(request).await {
@@ -73,11 +77,13 @@ impl Fetch {
         let account = account.filter(|account| !account.is_empty()).unwrap_or("default");
         let (namespace, account) = (checked(&pod.namespace)?, checked(account)?);
         let path = format!("/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token");
-        let body = serde_json::to_vec(&token_request(pod, source)).map_err(|_| FetchError::Answer("request"))?;
+        let body =
+            serde_json::to_vec(&token_request(pod, source)).map_err(|_| FetchError::Answer("request"))?;
         let request = Request::post(path).header(http::header::CONTENT_TYPE, "application/json").body(body);
         let request = request.map_err(|_| FetchError::Name(account.to_owned()))?;
         let text = self.call(request).await.map_err(failed)?;
-        let answer: TokenRequest = serde_json::from_str(&text).map_err(|_| FetchError::Answer("TokenRequest"))?;
+        let answer: TokenRequest =
+            serde_json::from_str(&text).map_err(|_| FetchError::Answer("TokenRequest"))?;
         let token = answer.status.and_then(|status| status.token).filter(|token| !token.is_empty());
         let token = token.ok_or(FetchError::Answer("TokenRequest"))?;
         Ok((token.into_bytes().into(), answer.spec.and_then(|spec| spec.expiration_seconds)))
@@ -127,7 +133,8 @@ fn token_request(pod: &DesiredPod, source: &TokenSource) -> TokenRequest {
 
 /// Names of objects are made of these characters, and a name that is not must not become part of a path.
 fn checked(name: &str) -> Result<&str, FetchError> {
-    let harmless = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'.';
+    let harmless =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'.';
     let named = !name.is_empty() && name.len() <= 253 && !name.starts_with('.') && name.bytes().all(harmless);
     if named { Ok(name) } else { Err(FetchError::Name(name.to_owned())) }
 }

@@ -88,10 +88,8 @@ fn of_config_map(
     fetched: &Fetched,
     owner: &Owner,
 ) -> Result<Files, String> {
-    let file = |bytes, mode: Option<u32>| Wanted {
-        bytes,
-        attributes: owner.file(mode.unwrap_or(default_mode)),
-    };
+    let file =
+        |bytes, mode: Option<u32>| Wanted { bytes, attributes: owner.file(mode.unwrap_or(default_mode)) };
     let Some(map) = fetched.config_maps.get(&source.name).and_then(Option::as_ref) else {
         return if source.optional { Ok(Vec::new()) } else { Err(not_found(&source.name)) };
     };
@@ -155,7 +153,10 @@ fn clean(path: &Path) -> Result<PathBuf, String> {
 /// A path that would have to be a file and a directory at once.
 fn clash(files: &BTreeMap<PathBuf, Wanted>) -> Option<String> {
     let inside = |path: &&PathBuf| path.ancestors().skip(1).any(|above| files.contains_key(above));
-    files.keys().find(inside).map(|path| format!("invalid path {path:?}: a file is where a directory is needed"))
+    files
+        .keys()
+        .find(inside)
+        .map(|path| format!("invalid path {path:?}: a file is where a directory is needed"))
 }
 
 #[cfg(test)]
@@ -173,7 +174,8 @@ mod tests {
 
     fn volume(config_map: serde_json::Value) -> Projected {
         let sources = json!([{ "configMap": config_map }]);
-        let pod = pod_with(json!([{ "name": "v", "projected": { "sources": sources, "defaultMode": 0o600 } }]));
+        let pod =
+            pod_with(json!([{ "name": "v", "projected": { "sources": sources, "defaultMode": 0o600 } }]));
         volumes(&pod).unwrap().remove(0)
     }
 

@@ -32,7 +32,9 @@ fn is_mounted(disk: &dyn Disk, dir: &Path) -> io::Result<bool> {
     match mounts.iter().rfind(|mount| mount.path == dir) {
         None => Ok(false),
         Some(mount) if mount.kind == "tmpfs" => Ok(true),
-        Some(mount) => Err(io::Error::other(format!("{} is a mount of {}, not tmpfs", dir.display(), mount.kind))),
+        Some(mount) => {
+            Err(io::Error::other(format!("{} is a mount of {}, not tmpfs", dir.display(), mount.kind)))
+        }
     }
 }
 
@@ -59,7 +61,8 @@ pub(super) fn found(disk: &dyn Disk, dir: &Path, volume: &Projected) -> io::Resu
 fn is_whole(contents: &Contents, volume: &Projected) -> bool {
     let Some(version) = current(contents) else { return false };
     let has = |path: &Path| matches!(contents.get(&version.join(path)), Some(Node::File(..)));
-    let tops = contents.keys().filter(|path| path.parent() == Some(version)).filter_map(|path| path.file_name());
+    let tops =
+        contents.keys().filter(|path| path.parent() == Some(version)).filter_map(|path| path.file_name());
     let named = |name: &std::ffi::OsStr| {
         let leads = |target: &Path| *target == *Path::new(DATA).join(name);
         matches!(contents.get(Path::new(name)), Some(Node::Link(target)) if leads(target))
@@ -154,7 +157,8 @@ mod tests {
 
     impl Drop for Unmounted {
         fn drop(&mut self) {
-            while RealDisk.mounts(&self.0).is_ok_and(|mounts| !mounts.is_empty()) && RealDisk.unmount(&self.0).is_ok()
+            while RealDisk.mounts(&self.0).is_ok_and(|mounts| !mounts.is_empty())
+                && RealDisk.unmount(&self.0).is_ok()
             {}
         }
     }
@@ -172,7 +176,10 @@ mod tests {
         }
         let _end = Unmounted(dir.clone());
         mount(&RealDisk, &dir, &owner).unwrap();
-        assert_eq!(RealDisk.mounts(root.path()).unwrap(), [Mounted { path: dir.clone(), kind: "tmpfs".into() }]);
+        assert_eq!(
+            RealDisk.mounts(root.path()).unwrap(),
+            [Mounted { path: dir.clone(), kind: "tmpfs".into() }]
+        );
         let mut payload = admitted_payload("one");
         payload.directory = owner.directory();
         payload.files.get_mut(Path::new("token")).unwrap().attributes = owner.token(0o644);

@@ -81,7 +81,13 @@ struct Got {
 impl Volumes {
     /// Volumes on this disk, from this API server.
     #[must_use]
-    pub fn new(client: kube::Client, disk: Arc<dyn Disk>, dirs: Dirs, clock: Clock, events: EventLog) -> Self {
+    pub fn new(
+        client: kube::Client,
+        disk: Arc<dyn Disk>,
+        dirs: Dirs,
+        clock: Clock,
+        events: EventLog,
+    ) -> Self {
         let fetch = Fetch::new(client);
         let (live, added) = (Mutex::default(), Notify::new());
         Self { shared: Arc::new(Shared { fetch, disk, dirs, clock, events, live, added }) }
@@ -141,7 +147,10 @@ impl Volumes {
     /// Pods whose tokens are to be looked at now.
     pub(super) fn due(&self, now: &Now) -> Vec<PodUid> {
         let live = self.lock();
-        live.iter().filter(|(_, live)| live.left(now) == Some(Duration::ZERO)).map(|(uid, _)| uid.clone()).collect()
+        live.iter()
+            .filter(|(_, live)| live.left(now) == Some(Duration::ZERO))
+            .map(|(uid, _)| uid.clone())
+            .collect()
     }
 
     /// How long until some pod's tokens are to be looked at.
@@ -222,7 +231,13 @@ impl Volumes {
     }
 
     /// Takes over what an earlier run left, if it is whole: true.
-    async fn adopt(&self, live: &Live, work: &mut Work, volume: &Projected, now: &Now) -> Result<bool, String> {
+    async fn adopt(
+        &self,
+        live: &Live,
+        work: &mut Work,
+        volume: &Projected,
+        now: &Now,
+    ) -> Result<bool, String> {
         let (disk, dir) = (Arc::clone(&self.shared.disk), self.dir(live, volume));
         let sought = volume.clone();
         let found = tokio::task::spawn_blocking(move || place::found(disk.as_ref(), &dir, &sought)).await;

@@ -11,7 +11,9 @@ const REASON: &str = "ContainerCreating";
 pub(crate) async fn set_up(actor: &Actor, job: &Job) -> Result<Done, Failure> {
     let Some(pod) = &job.pod else { return Err(failed("the pod's spec is not known".to_owned())) };
     let Some(volumes) = &actor.volumes else {
-        return Err(failed("volumes of the API server are asked for, but none is configured: --kubeconfig".to_owned()));
+        return Err(failed(
+            "volumes of the API server are asked for, but none is configured: --kubeconfig".to_owned(),
+        ));
     };
     match volumes.set_up(pod, &job.leaving).await {
         Ok(()) => Ok(Done::VolumesReady),

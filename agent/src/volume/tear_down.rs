@@ -9,8 +9,12 @@ use crate::disk::Disk;
 
 /// Directories of the plugins whose volumes may lie in memory, the agent's own and those that a kubelet leaves at a
 /// takeover: there a mount's contents belong to the pod and end with it.
-const IN_MEMORY: [&str; 4] =
-    ["kubernetes.io~projected", "kubernetes.io~secret", "kubernetes.io~downward-api", "kubernetes.io~empty-dir"];
+const IN_MEMORY: [&str; 4] = [
+    "kubernetes.io~projected",
+    "kubernetes.io~secret",
+    "kubernetes.io~downward-api",
+    "kubernetes.io~empty-dir",
+];
 
 /// Takes down what is mounted under a pod's `volumes` directory.
 pub(super) fn unmount(disk: &dyn Disk, volumes: &Path) -> io::Result<()> {
@@ -41,7 +45,11 @@ fn is_volume(volumes: &Path, mount: &Path) -> bool {
 /// What is not empty, or is no directory, is no mount point of a volume: it goes with the pod's directory, or never.
 fn remove_if_empty(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
     match disk.remove_dir(dir) {
-        Err(error) if matches!(error.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::NotADirectory) => Ok(()),
+        Err(error)
+            if matches!(error.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::NotADirectory) =>
+        {
+            Ok(())
+        }
         result => result,
     }
 }

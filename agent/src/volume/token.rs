@@ -88,7 +88,8 @@ impl Token {
 /// How much earlier than others a pod renews, up to 10 s: always the same for one pod.
 #[must_use]
 pub fn jitter(uid: &str) -> Duration {
-    let hash = uid.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    let hash =
+        uid.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     JITTER.mul_f64(f64::from(hash) / f64::from(u32::MAX))
 }
 

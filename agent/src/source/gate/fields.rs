@@ -167,7 +167,11 @@ pub const FIELDS: &[Field] = &[
     built("spec.containers[].tty"),
     holds("spec.containers[].volumeDevices", VOLUMES),
     built("spec.containers[].volumeMounts[].mountPath"),
-    harmless("spec.containers[].volumeMounts[].mountPropagation", "None", "other propagations are not built yet"),
+    harmless(
+        "spec.containers[].volumeMounts[].mountPropagation",
+        "None",
+        "other propagations are not built yet",
+    ),
     built("spec.containers[].volumeMounts[].name"),
     nothing("spec.containers[].volumeMounts[].readOnly", "the volumes that are built are read-only"),
     harmless("spec.containers[].volumeMounts[].recursiveReadOnly", "Disabled", "is not built yet"),

@@ -147,7 +147,9 @@ fn examples() -> Vec<(&'static str, Vec<Value>, Vec<Value>)> {
                 projected(json!({"secret": {"name": "s"}})),
                 projected(json!({"clusterTrustBundle": {"path": "p"}})),
                 projected(json!({"podCertificate": {"signerName": "s", "keyType": "k"}})),
-                projected(json!({"downwardAPI": {"items": [{"path": "p", "fieldRef": {"fieldPath": "metadata.name"}}]}})),
+                projected(
+                    json!({"downwardAPI": {"items": [{"path": "p", "fieldRef": {"fieldPath": "metadata.name"}}]}}),
+                ),
                 projected(json!({"downwardAPI": {"items": [
                     {"path": "p", "resourceFieldRef": {"resource": "limits.cpu"}}
                 ]}})),

@@ -73,7 +73,8 @@ pub(super) fn mount(at: &str, mount: &VolumeMount, holds: &mut Holds) {
         sub_path,
         sub_path_expr,
     } = mount;
-    let other = |value: &Option<String>, harmless: &str| value.as_deref().is_some_and(|value| value != harmless);
+    let other =
+        |value: &Option<String>, harmless: &str| value.as_deref().is_some_and(|value| value != harmless);
     holds.hold_if(other(mount_propagation, "None"), at, "mountPropagation");
     holds.hold_if(other(recursive_read_only, "Disabled"), at, "recursiveReadOnly");
     holds.hold_if(sub_path.filled(), at, "subPath");
