@@ -20,6 +20,10 @@ const DEADLINE: Duration = Duration::from_secs(10);
 /// Calls at once. A connection carries about 90 requests well, and watches live on the same one.
 const CALLS: usize = 16;
 
+/// Pauses before a refused request is made again; see [`Fetch::call`].
+const REFUSED_AGAIN: [Duration; 3] =
+    [Duration::from_millis(20), Duration::from_millis(60), Duration::from_millis(180)];
+
 /// Why there is no answer to use.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum FetchError {
@@ -89,8 +93,20 @@ impl Fetch {
         Ok((token.into_bytes().into(), answer.spec.and_then(|spec| spec.expiration_seconds)))
     }
 
-    /// The text of an answer. Not the client's own decoding, which logs an answer that it cannot decode.
+    /// The text of an answer. The API server learns of a pod and of what its node may read for it by a watch of its
+    /// own, a moment after it or before it tells this node: a first refusal is asked about again.
     async fn call(&self, request: Request<Vec<u8>>) -> Result<String, kube::Error> {
+        for pause in REFUSED_AGAIN {
+            match self.call_once(request.clone()).await {
+                Err(kube::Error::Api(status)) if status.is_forbidden() => tokio::time::sleep(pause).await,
+                answer => return answer,
+            }
+        }
+        self.call_once(request).await
+    }
+
+    /// Not by the client's own decoding, which logs an answer that it cannot decode.
+    async fn call_once(&self, request: Request<Vec<u8>>) -> Result<String, kube::Error> {
         let silent = || kube::Error::Service(Box::new(FetchError::Silent));
         // The semaphore is never closed.
         let Ok(_place) = self.calls.acquire().await else { return Err(silent()) };

@@ -179,7 +179,10 @@ mod tests {
         volumes(&pod).unwrap().remove(0)
     }
 
-    fn built(volume: &Projected, fetched: &Fetched) -> Result<Vec<(String, u32, Vec<u8>)>, Vec<String>> {
+    /// Path, mode and bytes.
+    type Shown = (String, u32, Vec<u8>);
+
+    fn built(volume: &Projected, fetched: &Fetched) -> Result<Vec<Shown>, Vec<String>> {
         let payload = payload(volume, "ns", fetched, &Owner::default())?;
         let shown = |(path, file): (&PathBuf, &Wanted)| {
             (path.to_string_lossy().into_owned(), file.attributes.mode, file.bytes.bytes().to_vec())

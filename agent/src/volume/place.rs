@@ -7,7 +7,7 @@ use std::path::Path;
 use jiff::Timestamp;
 
 use crate::disk::Disk;
-use crate::disk::contents::{Contents, Node, Tmpfs};
+use crate::disk::contents::{Attributes, Change, Contents, Node, Tmpfs};
 use crate::volume::atomic_writer::{DATA, current, fresh_name, plan};
 use crate::volume::owner::Owner;
 use crate::volume::payload::Payload;
@@ -17,13 +17,34 @@ use crate::volume::plan::Projected;
 /// two versions of any sensible volume; nothing is taken before it is written.
 const SIZE: u64 = 64 << 20;
 
+/// Directories between a pod's own and its files: `volumes`, the plugin, the volume.
+const LEVELS: usize = 3;
+/// Their mode, before the volume covers the last.
+const DIRECTORY_MODE: u32 = 0o750;
+
 /// Sees that a file system in memory is mounted at `dir`.
 pub(super) fn mount(disk: &dyn Disk, dir: &Path, owner: &Owner) -> io::Result<()> {
     if is_mounted(disk, dir)? {
         return Ok(());
     }
-    disk.create_dir_all(dir)?;
+    make(disk, dir)?;
     disk.mount_tmpfs(dir, &Tmpfs { size: SIZE, top: owner.directory() })
+}
+
+/// Makes the mount point, below the pod's directory. Not forced to the device, which the start of a pod would have to
+/// wait for: after a power cut it is made again.
+fn make(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
+    let mut above: Vec<&Path> = dir.ancestors().take(LEVELS.saturating_add(1)).collect();
+    let Some(pod) = above.pop() else { return Err(io::ErrorKind::InvalidInput.into()) };
+    disk.create_dir_all(pod)?;
+    for path in above.into_iter().rev() {
+        let inner = path.strip_prefix(pod).map_err(io::Error::other)?;
+        match disk.change(pod, &Change::MakeDirectory(inner.to_owned(), Attributes::mode(DIRECTORY_MODE))) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            result => result?,
+        }
+    }
+    Ok(())
 }
 
 /// Whether the volume's file system is there; something else in its place is an error.
@@ -77,7 +98,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::disk::contents::{Change, Mounted};
+    use crate::disk::contents::Mounted;
     use crate::disk::{Failing, MemoryDisk, RealDisk};
     use crate::volume::atomic_writer::tests::payload;
     use crate::volume::plan::tests::{admitted, pod_with};

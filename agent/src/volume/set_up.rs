@@ -277,7 +277,10 @@ impl Volumes {
         for (source, result) in volume.config_maps().zip(maps) {
             match result {
                 Ok(map) => {
-                    work.config_maps.extend(map.clone().map(|map| (source.name.clone(), map)));
+                    match &map {
+                        Some(map) => work.config_maps.insert(source.name.clone(), map.clone()),
+                        None => work.config_maps.remove(&source.name),
+                    };
                     fetched.config_maps.insert(source.name.clone(), map);
                 }
                 Err(why) => failed.push(why),

@@ -160,13 +160,13 @@ fn volumes_go_after_the_sandboxes_and_before_the_files() {
         let (pod, mut stage) = (known.then_some(&pod), Stage::new());
         let seen = with_sandbox(SandboxState::Ready);
         let stop = Step::StopSandbox { id: SandboxId::new("s0").unwrap() };
-        assert_eq!(stage.plan(pod, &gone, Some(&seen)).steps, [stop.clone()]);
+        assert_eq!(stage.plan(pod, &gone, Some(&seen)).steps, std::slice::from_ref(&stop));
         stage.settle(&stop, Ok(Done::SandboxStopped(SandboxId::new("s0").unwrap())));
         let seen = with_sandbox(SandboxState::NotReady);
         assert_eq!(stage.plan(pod, &gone, Some(&seen)).steps, [Step::TearDownVolumes]);
         stage.settle(&Step::TearDownVolumes, Ok(Done::VolumesGone));
         let remove = Step::RemoveSandbox { id: SandboxId::new("s0").unwrap() };
-        assert_eq!(stage.plan(pod, &gone, Some(&seen)).steps, [remove.clone()]);
+        assert_eq!(stage.plan(pod, &gone, Some(&seen)).steps, std::slice::from_ref(&remove));
         stage.settle(&remove, Ok(Done::Changed));
         assert_eq!(stage.plan(pod, &gone, None).steps, [Step::RemoveTraces]);
     }

@@ -29,13 +29,15 @@ struct State {
     /// Answers of the token call: refused with this message.
     refused: Option<&'static str>,
     hangs: bool,
+    /// So many further requests are forbidden.
+    forbidden: usize,
     requests: Vec<(String, Value)>,
     tokens: usize,
 }
 
 impl Default for State {
     fn default() -> Self {
-        Self { ca: Some("CA"), refused: None, hangs: false, requests: Vec::new(), tokens: 0 }
+        Self { ca: Some("CA"), refused: None, hangs: false, forbidden: 0, requests: Vec::new(), tokens: 0 }
     }
 }
 
@@ -66,6 +68,10 @@ impl Server {
             std::future::pending::<()>().await;
         }
         let mut state = self.state.lock().unwrap();
+        if let Some(left) = state.forbidden.checked_sub(1) {
+            state.forbidden = left;
+            return refused(403, "Forbidden", "no relationship found between node 'n' and this object");
+        }
         match (parts.method, path.as_str()) {
             (Method::GET, "/api/v1/namespaces/ns/configmaps/kube-root-ca.crt") => match state.ca {
                 Some(ca) => ok(&json!({ "metadata": {}, "data": { "ca.crt": ca } })),
@@ -194,6 +200,20 @@ async fn a_missing_config_map_is_told_in_the_kubelets_words() {
     ground.server.set(|state| state.ca = Some("CA"));
     set_up(&volumes).await.unwrap();
     assert_eq!((ground.file("ca.crt").as_str(), ground.server.tokens()), ("CA", 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_authorizer_does_not_know_yet_is_asked_for_again() {
+    let ground = Ground::new();
+    let volumes = ground.volumes();
+    ground.server.set(|state| state.forbidden = 4);
+    let began = tokio::time::Instant::now();
+    set_up(&volumes).await.unwrap();
+    assert!(began.elapsed() < Duration::from_millis(100));
+    volumes.tear_down(&pod().uid).await.unwrap();
+    ground.server.set(|state| state.forbidden = usize::MAX);
+    let error = set_up(&volumes).await.unwrap_err().to_string();
+    assert!(error.contains("failed to fetch token: no relationship found"), "{error}");
 }
 
 #[tokio::test(start_paused = true)]
