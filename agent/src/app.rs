@@ -119,6 +119,7 @@ pub fn start(
         creates: Slots::new(CREATES, CREATES_IN_FLIGHT, LENT_FOR),
         teardowns: Slots::new(TEARDOWNS, TEARDOWNS_IN_FLIGHT, LENT_FOR),
         pulls: Slots::new(parts.pulls, parts.pulls, Duration::MAX),
+        volumes: None,
     };
     let tools = Tools {
         actor: Arc::new(actor),

@@ -27,3 +27,4 @@ pub mod supervise;
 pub mod systemd;
 pub mod timeline;
 pub mod view;
+pub mod volume;

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::Disk;
+use super::contents::{Change, Contents, Mounted, Tmpfs};
+use super::memory_volume::Volumes;
 
 /// A disk in memory. Contents outlive whoever uses it, so a test can open them again as after a crash.
 #[derive(Debug, Default)]
@@ -17,10 +19,11 @@ pub struct MemoryDisk {
 }
 
 #[derive(Debug, Default)]
-struct State {
-    files: BTreeMap<PathBuf, Vec<u8>>,
-    links: BTreeMap<PathBuf, PathBuf>,
-    directories: BTreeSet<PathBuf>,
+pub(super) struct State {
+    pub(super) files: BTreeMap<PathBuf, Vec<u8>>,
+    pub(super) links: BTreeMap<PathBuf, PathBuf>,
+    pub(super) directories: BTreeSet<PathBuf>,
+    pub(super) volumes: Volumes,
     /// Changing calls so far.
     changes: u64,
     syncs: u64,
@@ -82,7 +85,7 @@ impl MemoryDisk {
     }
 
     /// Counts a changing call and says how it fails, if it does.
-    fn change(&self) -> (MutexGuard<'_, State>, Option<Failing>) {
+    fn counted(&self) -> (MutexGuard<'_, State>, Option<Failing>) {
         let hanging = self.hanging.lock().unwrap_or_else(PoisonError::into_inner);
         drop(self.released.wait_while(hanging, |hanging| *hanging));
         let mut state = self.lock();
@@ -95,7 +98,7 @@ impl MemoryDisk {
     }
 
     fn simple(&self, change: impl FnOnce(&mut State) -> io::Result<()>) -> io::Result<()> {
-        match self.change() {
+        match self.counted() {
             (_, Some(failing)) => Err(failing.kind.into()),
             (mut state, None) => change(&mut state),
         }
@@ -123,7 +126,7 @@ impl Disk for MemoryDisk {
     }
 
     fn append(&self, path: &Path, bytes: &[u8], sync: bool) -> io::Result<()> {
-        let (mut state, failing) = self.change();
+        let (mut state, failing) = self.counted();
         let written = failing.map_or(bytes.len(), |failing| failing.partial.min(bytes.len()));
         let file = state.files.entry(path.to_owned()).or_default();
         file.extend(bytes.iter().take(written));
@@ -132,7 +135,7 @@ impl Disk for MemoryDisk {
     }
 
     fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        let (mut state, failing) = self.change();
+        let (mut state, failing) = self.counted();
         if failing.is_none_or(|failing| failing.after_rename) {
             state.files.insert(path.to_owned(), bytes.to_vec());
         }
@@ -165,12 +168,7 @@ impl Disk for MemoryDisk {
     }
 
     fn remove_tree(&self, path: &Path) -> io::Result<()> {
-        self.simple(|state| {
-            state.files.retain(|file, _| !file.starts_with(path));
-            state.links.retain(|link, _| !link.starts_with(path));
-            state.directories.retain(|directory| !directory.starts_with(path));
-            Ok(())
-        })
+        self.simple(|state| state.remove_all(path))
     }
 
     fn symlink(&self, target: &Path, link: &Path) -> io::Result<()> {
@@ -187,5 +185,38 @@ impl Disk for MemoryDisk {
         inside.sort();
         inside.dedup();
         Ok(inside)
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        self.simple(|state| state.remove_empty(path))
+    }
+
+    fn contents(&self, root: &Path) -> io::Result<Contents> {
+        Ok(self.lock().contents(root))
+    }
+
+    fn change(&self, root: &Path, change: &Change) -> io::Result<()> {
+        let (mut state, failing) = self.counted();
+        match failing {
+            None => state.change_volume(root, change, None),
+            Some(failing) => {
+                if failing.partial > 0 {
+                    state.change_volume(root, change, Some(failing.partial))?;
+                }
+                Err(failing.kind.into())
+            }
+        }
+    }
+
+    fn mount_tmpfs(&self, path: &Path, tmpfs: &Tmpfs) -> io::Result<()> {
+        self.simple(|state| state.mount(path, tmpfs))
+    }
+
+    fn unmount(&self, path: &Path) -> io::Result<()> {
+        self.simple(|state| state.unmount(path))
+    }
+
+    fn mounts(&self, path: &Path) -> io::Result<Vec<Mounted>> {
+        Ok(self.lock().mounts(path))
     }
 }

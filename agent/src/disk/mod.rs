@@ -1,14 +1,19 @@
 //! The file seam: every write of the agent's own goes through [`Disk`], so that a test can stop the process
 //! or fail the call at any one of them.
 
+mod beneath;
+pub mod contents;
 mod memory;
+mod memory_volume;
 mod mounts;
 mod real;
+mod tmpfs;
 mod tree;
 
 use std::io;
 use std::path::{Path, PathBuf};
 
+use contents::{Change, Contents, Mounted, Tmpfs};
 pub use memory::{Failing, MemoryDisk};
 pub use real::RealDisk;
 
@@ -37,4 +42,16 @@ pub trait Disk: std::fmt::Debug + Send + Sync + 'static {
     fn symlink(&self, target: &Path, link: &Path) -> io::Result<()>;
     /// Paths in a directory, sorted; an absent directory is empty.
     fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>>;
+    /// Removes an empty directory; an absent one is success.
+    fn remove_dir(&self, path: &Path) -> io::Result<()>;
+    /// Everything beneath a volume's directory, following no link and crossing no mount.
+    fn contents(&self, root: &Path) -> io::Result<Contents>;
+    /// Makes one change beneath a volume's directory, following no link and crossing no mount.
+    fn change(&self, root: &Path, change: &Change) -> io::Result<()>;
+    /// Mounts a file system in memory over a directory; never swapped out where the kernel has that.
+    fn mount_tmpfs(&self, path: &Path, tmpfs: &Tmpfs) -> io::Result<()>;
+    /// Takes the newest mount off a directory; what still uses it goes on with it.
+    fn unmount(&self, path: &Path) -> io::Result<()>;
+    /// Mount points that are `path` or lie under it, in the order of mounting.
+    fn mounts(&self, path: &Path) -> io::Result<Vec<Mounted>>;
 }

@@ -4,12 +4,26 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
+use super::contents::Mounted;
+
 /// Position of the mount point among the fields of a line (proc_pid_mountinfo(5)).
 const MOUNT_POINT: usize = 4;
 
 /// The first mount point that is `path` or lies under it. `path` must be free of symbolic links.
 pub(super) fn at_or_under(mountinfo: &[u8], path: &Path) -> Option<PathBuf> {
     mountinfo.split(|byte| *byte == b'\n').filter_map(mount_point).find(|mount| mount.starts_with(path))
+}
+
+/// Every mount point that is `path` or lies under it, in the order of mounting. `path` must be free of symbolic links.
+pub(super) fn under(mountinfo: &[u8], path: &Path) -> Vec<Mounted> {
+    let lines = mountinfo.split(|byte| *byte == b'\n');
+    lines.filter_map(mounted).filter(|mount| mount.path.starts_with(path)).collect()
+}
+
+fn mounted(line: &[u8]) -> Option<Mounted> {
+    // A lone dash ends the optional fields; the type follows.
+    let kind = line.split(|byte| *byte == b' ').skip_while(|field| *field != b"-").nth(1)?;
+    Some(Mounted { path: mount_point(line)?, kind: String::from_utf8_lossy(kind).into_owned() })
 }
 
 fn mount_point(line: &[u8]) -> Option<PathBuf> {
@@ -59,6 +73,11 @@ mod tests {
         assert_eq!(found("/var/lib/kubelet/pods/u1/volumes/a b"), Some(volume));
         assert_eq!(found("/var/lib/kubelet/pods/u"), None);
         assert_eq!(found("/var/lib/kubelet/pods/u1/volumes/a b/c"), None);
+        let of_pod = under(SAMPLE, Path::new("/var/lib/kubelet"));
+        let volume = "/var/lib/kubelet/pods/u1/volumes/a b".into();
+        assert_eq!(of_pod, [Mounted { path: volume, kind: "tmpfs".into() }]);
+        let kinds: Vec<_> = under(SAMPLE, Path::new("/")).into_iter().map(|mount| mount.kind).collect();
+        assert_eq!(kinds, ["overlay", "tmpfs", "tmpfs"]);
     }
 
     proptest! {
@@ -75,7 +94,7 @@ mod tests {
             let mut expected = b"/m/".to_vec();
             expected.extend(&name);
             prop_assert_eq!(mount_point(&line), Some(OsString::from_vec(expected).into()));
-            let _survived = at_or_under(&name, Path::new("/"));
+            let _survived = (at_or_under(&name, Path::new("/")), under(&name, Path::new("/")));
         }
     }
 }

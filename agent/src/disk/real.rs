@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 
 use nix::fcntl::OFlag;
 
-use super::{Disk, tree};
+use super::contents::{Change, Contents, Mounted, Tmpfs};
+use super::{Disk, beneath, tmpfs, tree};
 
 /// Mode of the agent's own directories.
 const DIRECTORY_MODE: u32 = 0o750;
@@ -133,6 +134,33 @@ impl Disk for RealDisk {
         let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<PathBuf>>>()?;
         paths.sort_unstable();
         Ok(paths)
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        match fs::remove_dir(path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn contents(&self, root: &Path) -> io::Result<Contents> {
+        beneath::read(root)
+    }
+
+    fn change(&self, root: &Path, change: &Change) -> io::Result<()> {
+        beneath::change(root, change)
+    }
+
+    fn mount_tmpfs(&self, path: &Path, tmpfs: &Tmpfs) -> io::Result<()> {
+        tmpfs::mount(path, tmpfs)
+    }
+
+    fn unmount(&self, path: &Path) -> io::Result<()> {
+        tmpfs::unmount(path)
+    }
+
+    fn mounts(&self, path: &Path) -> io::Result<Vec<Mounted>> {
+        tmpfs::mounts(path)
     }
 }
 

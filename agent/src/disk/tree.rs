@@ -21,7 +21,7 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 use super::mounts;
 
 /// A directory, opened to be emptied.
-const DIRECTORY: OFlag =
+pub(super) const DIRECTORY: OFlag =
     OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
 /// How often a directory may be found filled again by somebody else.
 const MAX_REFILLS: usize = 3;
@@ -45,6 +45,12 @@ pub(super) fn remove(path: &Path) -> io::Result<()> {
     }
     let parent: OwnedFd = File::open(&parent)?.into();
     let name = CString::new(name.as_bytes())?;
+    remove_entry(parent, name)
+}
+
+/// Removes an entry of an open directory with everything in it. Without the look for mount points beforehand: one that
+/// is met stops the removal half-way.
+pub(super) fn remove_entry(parent: OwnedFd, name: CString) -> io::Result<()> {
     match unlinkat(&parent, name.as_c_str(), UnlinkatFlags::NoRemoveDir) {
         Ok(()) | Err(Errno::ENOENT) => Ok(()),
         Err(Errno::EISDIR) => remove_directory(parent, name),
@@ -95,7 +101,7 @@ fn remove_files(directory: &OwnedFd) -> io::Result<Option<CString>> {
 }
 
 /// Opens a directory within another, on condition that no link and no mount lies between the two.
-fn open_directory(parent: &OwnedFd, name: &CStr) -> io::Result<OwnedFd> {
+pub(super) fn open_directory(parent: &OwnedFd, name: &CStr) -> io::Result<OwnedFd> {
     let resolve =
         ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_XDEV;
     match openat2(parent, name, OpenHow::new().flags(DIRECTORY).resolve(resolve)) {

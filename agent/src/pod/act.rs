@@ -24,6 +24,7 @@ use crate::pod::sandbox;
 use crate::pod::security;
 use crate::pod::slots::Slots;
 use crate::pod::step::Step;
+use crate::volume::{self, Volumes};
 
 /// What all pods' steps are carried out with.
 #[derive(Debug, Clone)]
@@ -48,6 +49,8 @@ pub struct Actor {
     pub teardowns: Slots,
     /// Image pulls.
     pub pulls: Slots,
+    /// Volumes that need the API server; none without one.
+    pub volumes: Option<Volumes>,
 }
 
 impl Actor {
@@ -56,6 +59,9 @@ impl Actor {
         let place = job.place;
         let slots = match &job.step {
             Step::EnsureImage { .. } => return Box::pin(self.ensure_image(&job)).await,
+            // Not the runtime's work: their calls have bounds of their own.
+            Step::SetUpVolumes => return Box::pin(volume::step::set_up(&self, &job)).await,
+            Step::TearDownVolumes => return Box::pin(volume::step::tear_down(&self, &job)).await,
             step if step.is_teardown() => self.teardowns.clone(),
             _ => self.creates.clone(),
         };
@@ -78,6 +84,8 @@ impl Actor {
                 removed.map(|()| Done::Changed).map_err(|error| self.teardown_failed(&error))
             }
             Step::EnsureImage { .. } => self.ensure_image(job).await,
+            Step::SetUpVolumes => volume::step::set_up(self, job).await,
+            Step::TearDownVolumes => volume::step::tear_down(self, job).await,
             Step::StartContainer { name, attempt, sandbox, sandbox_attempt, image_ref } => {
                 let instance = Wanted { name, attempt: *attempt, image_ref };
                 self.start_container(job, instance, sandbox, *sandbox_attempt).await
@@ -183,6 +191,7 @@ impl Actor {
             attempt: wanted.attempt,
             image_ref: wanted.image_ref,
             message_file: Some(message_file.as_path()),
+            dirs: &self.dirs,
         };
         let config = container::config(pod, spec, instance, &self.site).ok_or_else(no_spec)?;
         let around =

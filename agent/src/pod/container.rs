@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use k8s_openapi::api::core::v1::{Container, EnvVar};
+use k8s_openapi::api::core::v1::{Container, EnvVar, VolumeMount};
+use pinnace_cri::id::PodUid;
 use pinnace_cri::labels;
 use pinnace_cri::v1::{ContainerConfig, ContainerMetadata, ImageSpec, KeyValue, LinuxContainerConfig, Mount};
 
 use crate::pod::marks::{Mark, kubelet_hash};
-use crate::pod::paths::log_path;
+use crate::pod::paths::{Dirs, is_component, log_path};
 use crate::pod::resources::{self, Node};
 use crate::pod::sandbox::identity;
 use crate::pod::security;
@@ -37,6 +38,8 @@ pub struct Instance<'a> {
     pub image_ref: &'a str,
     /// Its termination message file on the host, if there is one.
     pub message_file: Option<&'a Path>,
+    /// Where the pod's volumes are.
+    pub dirs: &'a Dirs,
 }
 
 /// Builds the message; none if the pod has no spec, which validation rules out.
@@ -60,7 +63,7 @@ pub fn config(
         args: spec.args.clone().unwrap_or_default(),
         working_dir: spec.working_dir.clone().unwrap_or_default(),
         envs: env(spec.env.as_deref().unwrap_or_default()),
-        mounts: instance.message_file.map(|file| message_mount(spec, file)).into_iter().collect(),
+        mounts: mounts(pod, spec, instance),
         labels: container_labels(pod, spec, &site.owner),
         annotations: annotations(pod, spec, instance.attempt, &image),
         log_path: log_path(&spec.name, instance.attempt),
@@ -86,6 +89,24 @@ fn env(vars: &[EnvVar]) -> Vec<KeyValue> {
             value: var.value.clone().unwrap_or_default().into(),
         })
         .collect()
+}
+
+/// Volumes, then the termination message, in the kubelet's order.
+fn mounts(pod: &DesiredPod, spec: &Container, instance: Instance<'_>) -> Vec<Mount> {
+    let volumes = spec.volume_mounts.iter().flatten().filter(|mount| is_component(&mount.name));
+    let volumes = volumes.map(|mount| volume_mount(mount, instance.dirs, &pod.uid));
+    volumes.chain(instance.message_file.map(|file| message_mount(spec, file))).collect()
+}
+
+/// A projected volume: the only kind that the gate lets through, and read-only whatever the spec says.
+fn volume_mount(mount: &VolumeMount, dirs: &Dirs, uid: &PodUid) -> Mount {
+    let path = mount.mount_path.trim_start_matches('/');
+    Mount {
+        container_path: format!("/{path}"),
+        host_path: dirs.projected_volume(uid, &mount.name).to_string_lossy().into_owned(),
+        readonly: true,
+        ..Mount::default()
+    }
 }
 
 fn message_mount(spec: &Container, file: &Path) -> Mount {
@@ -144,7 +165,8 @@ mod tests {
             security: security::Defaults { seccomp_default: false, seccomp_root: "/r/seccomp".into() },
         };
         let message_file = Some(Path::new("/r/m"));
-        let instance = Instance { attempt: 2, image_ref: "sha256:1", message_file };
+        let dirs = Dirs { root: "/r".into(), pod_logs: "/l".into(), container_logs: None };
+        let instance = Instance { attempt: 2, image_ref: "sha256:1", message_file, dirs: &dirs };
         let container = &pod.pod.spec.as_ref().unwrap().containers[0];
         config(&pod, container, instance, &site).unwrap()
     }
@@ -169,6 +191,7 @@ mod tests {
             ("terminationMessagePolicy", json!("FallbackToLogsOnError")),
             ("resources", json!({ "limits": { "memory": "1Gi" } })),
             ("securityContext", json!({ "runAsUser": 5 })),
+            ("volumeMounts", json!([{ "name": "v", "mountPath": "/v" }])),
             ("image", json!("i:2")),
         ] {
             let mut changed = plain();
@@ -189,6 +212,21 @@ mod tests {
         assert_eq!(config.log_path, "c/2.log");
         let image = config.image.unwrap();
         assert_eq!((image.image.as_str(), image.user_specified_image.as_str()), ("sha256:1", "i:1"));
+    }
+
+    #[test]
+    fn a23_volumes_are_mounted_read_only_before_the_message_file() {
+        let mut spec = plain();
+        spec["volumeMounts"] = json!([{ "name": "v", "mountPath": "/var/run/secrets", "readOnly": false }]);
+        let mounts = built(spec).mounts;
+        let volume = Mount {
+            container_path: "/var/run/secrets".into(),
+            host_path: "/r/pods/u1/volumes/kubernetes.io~projected/v".into(),
+            readonly: true,
+            ..Mount::default()
+        };
+        assert_eq!((&mounts[0], mounts.len()), (&volume, 2));
+        assert_eq!(mounts[1].container_path, MESSAGE_PATH);
     }
 
     #[test]

@@ -60,6 +60,10 @@ pub enum Done {
         /// How the runtime names it.
         image_ref: String,
     },
+    /// The pod's volumes are mounted and whole.
+    VolumesReady,
+    /// The pod's volumes are taken down.
+    VolumesGone,
     /// The pod's files are gone.
     TracesGone,
 }

@@ -11,7 +11,7 @@ use crate::clock::{Now, Stamp};
 use crate::journal::history::{Backoff, PodHistory, What};
 use crate::pod::backoff::{self, Restart};
 use crate::pod::job::{Done, Failure};
-use crate::pod::plan::{Image, Input, Retry, Wish};
+use crate::pod::plan::{Image, Input, Retry, VolumesState, Wish};
 use crate::pod::step::{Key, Step};
 use crate::source::desired::DesiredPod;
 
@@ -32,6 +32,11 @@ pub struct Pace {
     pub pull: Duration,
     /// Longest delay of an image pull.
     pub pull_cap: Duration,
+    /// The same for setting up volumes: 500 ms to 2 min 2 s as the kubelet's
+    /// (`pkg/util/goroutinemap/exponentialbackoff`).
+    pub volumes: Duration,
+    /// Longest delay of setting up volumes.
+    pub volumes_cap: Duration,
     /// Longest crash-loop delay.
     pub backoff_cap: Duration,
 }
@@ -45,6 +50,8 @@ impl Default for Pace {
             reserved_again: Duration::from_secs(240),
             pull: Duration::from_secs(10),
             pull_cap: Duration::from_secs(300),
+            volumes: Duration::from_millis(500),
+            volumes_cap: Duration::from_secs(122),
             backoff_cap: crate::pod::backoff::CAP,
         }
     }
@@ -65,6 +72,7 @@ pub struct Mind {
     /// What the journal remembers of the pod, and what was added since.
     pub history: PodHistory,
     images: BTreeMap<String, Image>,
+    volumes: VolumesState,
     stopped: BTreeSet<SandboxId>,
     busy: BTreeSet<Key>,
     failed: BTreeMap<Key, Failed>,
@@ -161,6 +169,7 @@ impl Mind {
             looks: self.looks,
             watching: self.watching,
             images: &self.images,
+            volumes: self.volumes,
             stopped: &self.stopped,
             busy: &self.busy,
             unseen: &self.unseen,
@@ -206,7 +215,7 @@ impl Mind {
     ) {
         let key = step.key();
         self.busy.remove(&key);
-        if !matches!(step, Step::EnsureImage { .. }) {
+        if step.shows_in_runtime() {
             self.acted_at = self.acted_at.max(acted_at);
             self.looks = 0;
         }
@@ -217,7 +226,7 @@ impl Mind {
                 } else {
                     self.failed.remove(&key);
                 }
-                if !matches!(step, Step::EnsureImage { .. }) {
+                if step.shows_in_runtime() {
                     self.unseen.insert(key);
                 }
                 self.achieved(done);
@@ -248,6 +257,8 @@ impl Mind {
                 let image = Image::Ready { attempt: *attempt, image_ref: image_ref.clone() };
                 self.images.insert(name.clone(), image);
             }
+            Done::VolumesReady => self.volumes = VolumesState::Ready,
+            Done::VolumesGone => self.volumes = VolumesState::Gone,
             Done::TracesGone => self.traces_gone = true,
         }
     }
@@ -295,7 +306,7 @@ fn is_there(key: &Key, seen: Option<&PodObserved>) -> bool {
     match key {
         Key::SandboxEnd(id) => sandbox(id),
         Key::Stop(id) | Key::Hurry(id, _) | Key::Remove(id) => container(id),
-        Key::Sandbox | Key::Image(_) | Key::Start(_) | Key::Traces => true,
+        Key::Sandbox | Key::Image(_) | Key::Volumes | Key::VolumesEnd | Key::Start(_) | Key::Traces => true,
     }
 }
 
@@ -317,6 +328,7 @@ impl Pace {
     pub fn delay(&self, key: &Key, failures: u32) -> Duration {
         let (first, cap) = match key {
             Key::Image(_) => (self.pull, self.pull_cap),
+            Key::Volumes => (self.volumes, self.volumes_cap),
             _ => (self.retry, self.retry_cap),
         };
         let doublings = failures.saturating_sub(1).min(20);

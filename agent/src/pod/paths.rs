@@ -62,6 +62,18 @@ impl Dirs {
         self.pod(uid).join("containers").join(container)
     }
 
+    /// Directory of a pod's volumes.
+    #[must_use]
+    pub fn volumes(&self, uid: &PodUid) -> PathBuf {
+        self.pod(uid).join("volumes")
+    }
+
+    /// Directory of a projected volume, the kubelet's own place for it; `name` must be one component.
+    #[must_use]
+    pub fn projected_volume(&self, uid: &PodUid, name: &str) -> PathBuf {
+        self.volumes(uid).join("kubernetes.io~projected").join(name)
+    }
+
     /// Log directory of a pod: the sandbox's `log_directory`.
     #[must_use]
     pub fn pod_log(&self, pod: &PodNames) -> PathBuf {

@@ -50,6 +50,18 @@ pub enum Image {
     },
 }
 
+/// How far the pod's volumes are, as far as this run of the agent knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum VolumesState {
+    /// Neither set up nor taken down by this run: an earlier one may have done either.
+    #[default]
+    Unknown,
+    /// Mounted and whole.
+    Ready,
+    /// Taken down.
+    Gone,
+}
+
 /// A step that failed and is not to be tried before a time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Retry {
@@ -84,6 +96,8 @@ pub struct Input<'a> {
     pub watching: bool,
     /// Images by container name.
     pub images: &'a BTreeMap<String, Image>,
+    /// The pod's volumes.
+    pub volumes: VolumesState,
     /// Sandboxes that the runtime confirmed as stopped.
     pub stopped: &'a BTreeSet<SandboxId>,
     /// Keys of the steps in flight.
@@ -261,3 +275,5 @@ pub(crate) fn offer(input: &Input<'_>, plan: &mut Plan, step: Step) {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod volume_tests;

@@ -30,6 +30,8 @@ pub enum Step {
         /// The instance that it is for.
         attempt: u32,
     },
+    /// See that the pod's volumes are mounted and whole.
+    SetUpVolumes,
     /// Create and start an instance.
     StartContainer {
         /// Container name.
@@ -83,6 +85,8 @@ pub enum Step {
         /// Its attempt.
         attempt: u32,
     },
+    /// Unmount the pod's volumes.
+    TearDownVolumes,
     /// Remove the pod's directories and logs.
     RemoveTraces,
 }
@@ -96,6 +100,10 @@ pub enum Key {
     SandboxEnd(SandboxId),
     /// The image of a container.
     Image(String),
+    /// Setting up the pod's volumes.
+    Volumes,
+    /// Taking the pod's volumes down.
+    VolumesEnd,
     /// Creating and starting an instance of a container.
     Start(String),
     /// Stopping an instance.
@@ -120,6 +128,8 @@ impl Step {
             Self::StopContainer { id, .. } => Key::Stop(id.clone()),
             Self::HurryContainer { id, within, .. } => Key::Hurry(id.clone(), *within),
             Self::RemoveContainer { id, .. } => Key::Remove(id.clone()),
+            Self::SetUpVolumes => Key::Volumes,
+            Self::TearDownVolumes => Key::VolumesEnd,
             Self::RemoveTraces => Key::Traces,
         }
     }
@@ -130,6 +140,7 @@ impl Step {
         match self {
             Self::RunSandbox { .. }
             | Self::EnsureImage { .. }
+            | Self::SetUpVolumes
             | Self::StartContainer { .. }
             | Self::StartCreated { .. } => false,
             Self::StopSandbox { .. }
@@ -137,8 +148,15 @@ impl Step {
             | Self::StopContainer { .. }
             | Self::HurryContainer { .. }
             | Self::RemoveContainer { .. }
+            | Self::TearDownVolumes
             | Self::RemoveTraces => true,
         }
+    }
+
+    /// Whether the runtime shows what came of it, so that the plan after it needs a fresh look.
+    #[must_use]
+    pub fn shows_in_runtime(&self) -> bool {
+        !matches!(self, Self::EnsureImage { .. } | Self::SetUpVolumes | Self::TearDownVolumes)
     }
 
     /// Whether it makes something in the runtime, so that a lost reply leaves its effect in doubt.
@@ -170,6 +188,8 @@ impl fmt::Display for Step {
             Self::RemoveContainer { name, attempt, .. } => {
                 write!(out, "remove container {name} (attempt {attempt})")
             }
+            Self::SetUpVolumes => out.write_str("set up the pod's volumes"),
+            Self::TearDownVolumes => out.write_str("take down the pod's volumes"),
             Self::RemoveTraces => out.write_str("remove the pod's directories and logs"),
         }
     }

@@ -163,6 +163,8 @@ fn parts(places: &Places, points: Arc<Points>, disk: Arc<dyn Disk>, clock: Clock
             reserved_again: pace.reserved_again / FACTOR,
             pull: pace.pull / FACTOR,
             pull_cap: pace.pull / FACTOR,
+            volumes: pace.volumes / FACTOR,
+            volumes_cap: pace.volumes_cap / FACTOR,
             backoff_cap: Duration::from_secs(10) / FACTOR,
         },
         relist: relist::Config {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
+use pinnace::disk::contents::{Change, Contents, Mounted, Tmpfs};
 use pinnace::disk::{Disk, RealDisk};
 use tower::Service;
 
@@ -150,5 +151,29 @@ impl Disk for FatalDisk {
 
     fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
         RealDisk.list(path)
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        self.around("remove_dir", path, || RealDisk.remove_dir(path))
+    }
+
+    fn contents(&self, root: &Path) -> io::Result<Contents> {
+        RealDisk.contents(root)
+    }
+
+    fn change(&self, root: &Path, change: &Change) -> io::Result<()> {
+        self.around("change", root, || RealDisk.change(root, change))
+    }
+
+    fn mount_tmpfs(&self, path: &Path, tmpfs: &Tmpfs) -> io::Result<()> {
+        self.around("mount_tmpfs", path, || RealDisk.mount_tmpfs(path, tmpfs))
+    }
+
+    fn unmount(&self, path: &Path) -> io::Result<()> {
+        self.around("unmount", path, || RealDisk.unmount(path))
+    }
+
+    fn mounts(&self, path: &Path) -> io::Result<Vec<Mounted>> {
+        RealDisk.mounts(path)
     }
 }

@@ -14,9 +14,10 @@ use crate::journal::history::{Terminal, What};
 use crate::pod::go_duration::go_duration;
 use crate::pod::plan::containers::{Policy, Verdict, verdicts};
 use crate::pod::plan::terminating::{MIN_GRACE, normal_grace};
-use crate::pod::plan::{Image, Input, Plan, Rest, Wait, offer};
+use crate::pod::plan::{Image, Input, Plan, Rest, VolumesState, Wait, offer};
 use crate::pod::step::{Key, Step};
 use crate::source::desired::DesiredPod;
+use crate::volume::plan::has_volumes;
 
 /// What shall become of the pod's sandbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,6 +116,7 @@ fn renew(input: &Input<'_>, pod: &DesiredPod, why: &'static str, verdicts: &[(&S
     }
     offer(input, &mut plan, Step::RunSandbox { attempt: next_attempt(input) });
     fetch_images(input, verdicts, &mut plan);
+    set_up_volumes(input, pod, &mut plan);
     if plan.steps.is_empty() && plan.waits.is_empty() {
         plan.waits.push(Wait::on("run sandbox", why));
     }
@@ -186,7 +188,10 @@ fn in_sandbox(
     stop_unwanted(input, pod, sandbox, verdicts, &mut plan);
     remove_stillborn(input, Some(&sandbox.record.id), &mut plan);
     fetch_images(input, verdicts, &mut plan);
-    start_next(input, sandbox, verdicts, &mut plan);
+    set_up_volumes(input, pod, &mut plan);
+    if !lacks_volumes(input, pod) {
+        start_next(input, sandbox, verdicts, &mut plan);
+    }
     for (spec, verdict) in verdicts {
         describe(spec, verdict, &mut plan);
     }
@@ -260,6 +265,19 @@ fn fetch_images(input: &Input<'_>, verdicts: &[(&Spec, Verdict)], plan: &mut Pla
         if image_for(input, &spec.name, attempt).is_none() {
             offer(input, plan, Step::EnsureImage { name: spec.name.clone(), attempt });
         }
+    }
+}
+
+/// No container starts before all volumes are there. One that runs is left alone: after a restart of the agent its
+/// volumes are found as they were.
+fn lacks_volumes(input: &Input<'_>, pod: &DesiredPod) -> bool {
+    has_volumes(pod) && input.volumes != VolumesState::Ready
+}
+
+/// Volumes are set up beside the making of the sandbox and the fetching of images.
+fn set_up_volumes(input: &Input<'_>, pod: &DesiredPod, plan: &mut Plan) {
+    if lacks_volumes(input, pod) {
+        offer(input, plan, Step::SetUpVolumes);
     }
 }
 

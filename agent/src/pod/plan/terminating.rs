@@ -1,7 +1,7 @@
 //! What to do for a pod that is being taken down. Pure.
 //!
-//! The steps are explicit: stop every container, then every sandbox; and where nobody wants the pod any more,
-//! remove containers, sandboxes and files, and forget it. Each is planned from what is seen, so a teardown
+//! The steps are explicit: stop every container, then every sandbox, then take down volumes; and where nobody wants the
+//! pod any more, remove containers, sandboxes and files, and forget it. Each is planned from what is seen, so a teardown
 //! that failed half-way, or whose process died, goes on where it was.
 
 use std::time::Duration;
@@ -11,9 +11,10 @@ use pinnace_pleg::snapshot::ContainerSeen;
 
 use crate::journal::history::{Terminal, Termination, TerminationCause, What};
 use crate::pod::plan::running::{deadline_left, recorded};
-use crate::pod::plan::{Input, Plan, Rest, Wait, Wish, offer};
+use crate::pod::plan::{Input, Plan, Rest, VolumesState, Wait, Wish, offer};
 use crate::pod::step::{Key, Step};
 use crate::source::desired::{DesiredPod, Origin};
+use crate::volume::plan::has_volumes;
 
 /// Least time between TERM and KILL that a container gets (`minimumGracePeriodInSeconds` of
 /// `pkg/kubelet/kuberuntime/kuberuntime_container.go`).
@@ -123,6 +124,10 @@ pub fn plan(input: &Input<'_>) -> Plan {
     if let Some(last) = last_word(input) {
         return Plan::noting(vec![last]);
     }
+    tear_down_volumes(input, &mut plan);
+    if unsettled(&plan) {
+        return plan;
+    }
     if !is_unwanted(input, termination) {
         plan.rest = Rest::Settled;
         return plan;
@@ -171,6 +176,9 @@ fn in_the_making(input: &Input<'_>) -> Option<Wait> {
     if creating {
         return Some(Wait::on("stop the pod", "a create in flight to be answered"));
     }
+    if input.busy.contains(&Key::Volumes) {
+        return Some(Wait::on("stop the pod", "the set-up of its volumes to end"));
+    }
     let doubtful = input
         .retry
         .iter()
@@ -187,6 +195,13 @@ fn in_the_making(input: &Input<'_>) -> Option<Wait> {
 fn stop_sandboxes(input: &Input<'_>, plan: &mut Plan) {
     for sandbox in input.sandboxes().iter().filter(|sandbox| !input.stopped.contains(&sandbox.record.id)) {
         offer(input, plan, Step::StopSandbox { id: sandbox.record.id.clone() });
+    }
+}
+
+/// Once nothing uses them. What a pod without a known spec has is found on disk.
+fn tear_down_volumes(input: &Input<'_>, plan: &mut Plan) {
+    if input.pod.is_none_or(has_volumes) && input.volumes != VolumesState::Gone {
+        offer(input, plan, Step::TearDownVolumes);
     }
 }
 

@@ -48,9 +48,13 @@ pub fn known_reason(subject: &Subject<'_>, name: &str) -> Option<Waiting> {
         let message = format!("{}: {}", held.field, held.reason);
         return Some(Waiting { reason: "Held".to_owned(), message });
     }
-    for key in [Key::Start(name.to_owned()), Key::Image(name.to_owned()), Key::Sandbox] {
+    for key in [Key::Start(name.to_owned()), Key::Image(name.to_owned()), Key::Sandbox, Key::Volumes] {
         if let Some(retry) = face.retries.get(&key) {
-            let reason = if key == Key::Sandbox { "ContainerCreating".to_owned() } else { failed(retry) };
+            let reason = if matches!(key, Key::Sandbox | Key::Volumes) {
+                "ContainerCreating".to_owned()
+            } else {
+                failed(retry)
+            };
             return Some(Waiting { reason, message: retry.message.clone() });
         }
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::{Container, ContainerPort, EnvVar, Lifecycle, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
-use super::{Filled, Holds, Inherited, security};
+use super::{Filled, Holds, Inherited, security, volume};
 
 pub(super) fn container(at: &str, container: &Container, inherited: Inherited, holds: &mut Holds) {
     #[rustfmt::skip]
@@ -39,7 +39,9 @@ pub(super) fn container(at: &str, container: &Container, inherited: Inherited, h
     holds.hold_if(restart_policy_rules.filled(), at, "restartPolicyRules");
     security::container(at, security_context.as_ref(), inherited, holds);
     holds.hold_if(volume_devices.filled(), at, "volumeDevices");
-    holds.hold_if(volume_mounts.filled(), at, "volumeMounts");
+    for (index, mount) in volume_mounts.iter().flatten().enumerate() {
+        volume::mount(&format!("{at}.volumeMounts[{index}]"), mount, holds);
+    }
 }
 
 /// `$(NAME)` and `$$` mean something else after expansion, so text with them cannot be passed on as it is.

@@ -57,7 +57,10 @@ const fn holds(path: &'static str, reason: &'static str) -> Field {
 const SCHEDULER: &str = "concerns the choice of a node only";
 const EXPANSION: &str = "has $(NAME) or $$: references to variables are not expanded yet";
 const PROBES: &str = "probes are not built yet";
-const VOLUMES: &str = "volumes are not built yet";
+const VOLUMES: &str = "volumes other than projected ones of a serviceAccountToken, a configMap or metadata.namespace are not built yet";
+const SUB_PATHS: &str = "parts of volumes are not built yet";
+/// Why a volume of the API holds a static pod.
+pub(super) const HELD_STATIC: &str = "projected volumes of a static pod are not built yet";
 
 /// Every field that the gate knows, with its state.
 pub const FIELDS: &[Field] = &[
@@ -109,7 +112,7 @@ pub const FIELDS: &[Field] = &[
     built("spec.terminationGracePeriodSeconds"),
     built("spec.tolerations"),
     nothing("spec.topologySpreadConstraints", SCHEDULER),
-    holds("spec.volumes[]", VOLUMES),
+    harmless("spec.volumes[]", "projected: serviceAccountToken, configMap, metadata.namespace", VOLUMES),
     holds("spec.securityContext.appArmorProfile", "AppArmor profiles are not built yet"),
     built("spec.securityContext.fsGroup"),
     nothing("spec.securityContext.fsGroupChangePolicy", "concerns volumes only"),
@@ -159,7 +162,17 @@ pub const FIELDS: &[Field] = &[
     built("spec.containers[].terminationMessagePolicy"),
     built("spec.containers[].tty"),
     holds("spec.containers[].volumeDevices", VOLUMES),
-    holds("spec.containers[].volumeMounts", VOLUMES),
+    built("spec.containers[].volumeMounts[].mountPath"),
+    harmless(
+        "spec.containers[].volumeMounts[].mountPropagation",
+        "None",
+        "other propagations are not built yet",
+    ),
+    built("spec.containers[].volumeMounts[].name"),
+    nothing("spec.containers[].volumeMounts[].readOnly", "the volumes that are built are read-only"),
+    harmless("spec.containers[].volumeMounts[].recursiveReadOnly", "Disabled", "is not built yet"),
+    holds("spec.containers[].volumeMounts[].subPath", SUB_PATHS),
+    holds("spec.containers[].volumeMounts[].subPathExpr", SUB_PATHS),
     built("spec.containers[].workingDir"),
     built("spec.containers[].securityContext.allowPrivilegeEscalation"),
     holds("spec.containers[].securityContext.appArmorProfile", "AppArmor profiles are not built yet"),

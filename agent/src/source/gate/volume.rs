@@ -1,12 +1,84 @@
-//! Which kinds of volume hold a pod: all of them, until volumes are built.
+//! Which kinds of volume hold a pod: all but projected ones of service-account tokens, ConfigMaps and the namespace.
 
-use k8s_openapi::api::core::v1::Volume;
+use k8s_openapi::api::core::v1::{
+    ConfigMapProjection, DownwardAPIProjection, DownwardAPIVolumeFile, KeyToPath, ObjectFieldSelector,
+    ProjectedVolumeSource, ServiceAccountTokenProjection, Volume, VolumeMount, VolumeProjection,
+};
 
-use super::Holds;
+use super::{Filled, Holds};
+use crate::volume::plan::NAMESPACE_FIELD;
 
 pub(super) fn volume(index: usize, volume: &Volume, holds: &mut Holds) {
-    let kind = kind(volume).unwrap_or("emptyDir");
-    holds.hold(format!("spec.volumes[{index}].{kind}"));
+    match (kind(volume).unwrap_or("emptyDir"), &volume.projected) {
+        ("projected", Some(source)) => projected(&format!("spec.volumes[{index}].projected"), source, holds),
+        (kind, _) => holds.hold(format!("spec.volumes[{index}].{kind}")),
+    }
+}
+
+fn projected(at: &str, source: &ProjectedVolumeSource, holds: &mut Holds) {
+    let ProjectedVolumeSource { default_mode: _, sources } = source;
+    for (index, projection) in sources.iter().flatten().enumerate() {
+        let at = format!("{at}.sources[{index}]");
+        let VolumeProjection {
+            cluster_trust_bundle,
+            config_map,
+            downward_api,
+            pod_certificate,
+            secret,
+            service_account_token,
+        } = projection;
+        holds.hold_if(cluster_trust_bundle.is_some(), &at, "clusterTrustBundle");
+        holds.hold_if(pod_certificate.is_some(), &at, "podCertificate");
+        holds.hold_if(secret.is_some(), &at, "secret");
+        if let Some(config_map) = config_map {
+            // All of it is built; taken apart so that a new field is noticed.
+            let ConfigMapProjection { items, name: _, optional: _ } = config_map;
+            for KeyToPath { key: _, mode: _, path: _ } in items.iter().flatten() {}
+        }
+        if let Some(token) = service_account_token {
+            let ServiceAccountTokenProjection { audience: _, expiration_seconds: _, path: _ } = token;
+        }
+        if let Some(DownwardAPIProjection { items }) = downward_api {
+            for (index, item) in items.iter().flatten().enumerate() {
+                downward(&format!("{at}.downwardAPI.items[{index}]"), item, holds);
+            }
+        }
+    }
+}
+
+fn downward(at: &str, item: &DownwardAPIVolumeFile, holds: &mut Holds) {
+    let DownwardAPIVolumeFile { field_ref, mode: _, path: _, resource_field_ref } = item;
+    holds.hold_if(resource_field_ref.is_some(), at, "resourceFieldRef");
+    let other = |ObjectFieldSelector { api_version: _, field_path }: &ObjectFieldSelector| {
+        field_path.as_str() != NAMESPACE_FIELD
+    };
+    let held = field_ref.as_ref().map_or(resource_field_ref.is_none(), other);
+    holds.hold_if(held, at, "fieldRef");
+}
+
+/// Volumes that are built only for a pod of the API: without an API server nobody could say what is in them.
+pub(super) fn of_static_pod(volumes: &[Volume], holds: &mut Holds) {
+    for (index, _) in volumes.iter().enumerate().filter(|(_, volume)| volume.projected.is_some()) {
+        holds.hold(format!("spec.volumes[{index}].projected"));
+    }
+}
+
+pub(super) fn mount(at: &str, mount: &VolumeMount, holds: &mut Holds) {
+    let VolumeMount {
+        mount_path: _,
+        mount_propagation,
+        name: _,
+        read_only: _,
+        recursive_read_only,
+        sub_path,
+        sub_path_expr,
+    } = mount;
+    let other =
+        |value: &Option<String>, harmless: &str| value.as_deref().is_some_and(|value| value != harmless);
+    holds.hold_if(other(mount_propagation, "None"), at, "mountPropagation");
+    holds.hold_if(other(recursive_read_only, "Disabled"), at, "recursiveReadOnly");
+    holds.hold_if(sub_path.filled(), at, "subPath");
+    holds.hold_if(sub_path_expr.filled(), at, "subPathExpr");
 }
 
 /// The field that says what the volume is made of; the first, should there be several.

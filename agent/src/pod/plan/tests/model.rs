@@ -184,6 +184,8 @@ impl Model {
                 assert!(known || !ran, "removed before it was recorded");
                 self.containers.retain(|seen| seen.record.id != *id);
             }
+            Step::SetUpVolumes => return Done::VolumesReady,
+            Step::TearDownVolumes => return Done::VolumesGone,
             Step::RemoveTraces => {
                 self.traces = false;
                 return Ok(Done::TracesGone);

@@ -1,0 +1,151 @@
+//! Volumes on the disk in memory: contents with attributes, and mounts that hide nothing but vanish with all in them.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::contents::{Attributes, Change, Contents, Mounted, Node, Tmpfs};
+use super::memory::State;
+
+/// What the disk in memory knows beside plain files.
+#[derive(Debug, Default)]
+pub(super) struct Volumes {
+    attributes: BTreeMap<PathBuf, Attributes>,
+    mounts: BTreeMap<PathBuf, Tmpfs>,
+}
+
+impl State {
+    pub(super) fn contents(&self, root: &Path) -> Contents {
+        let inner = |path: &PathBuf| path.strip_prefix(root).ok().map(Path::to_owned);
+        let named = |path: &&PathBuf| path.starts_with(root) && **path != root;
+        let attributes = |path: &PathBuf| {
+            let known = self.volumes.attributes.get(path).copied();
+            known.unwrap_or(Attributes { mode: 0o640, uid: Some(0), gid: Some(0) })
+        };
+        let directories = self.directories.iter().filter(named);
+        let directories = directories.map(|path| (inner(path), Node::Directory(attributes(path))));
+        let files = self.files.iter().filter(|(path, _)| named(path));
+        let files =
+            files.map(|(path, bytes)| (inner(path), Node::File(bytes.as_slice().into(), attributes(path))));
+        let links = self.links.iter().filter(|(path, _)| named(path));
+        let links = links.map(|(path, target)| (inner(path), Node::Link(target.clone())));
+        let all = directories.chain(files).chain(links);
+        all.filter_map(|(path, node)| Some((path?, node))).collect()
+    }
+
+    /// Makes one change; `cut` ends the writing of a file after so many bytes, as a crash would.
+    pub(super) fn change_volume(
+        &mut self,
+        root: &Path,
+        change: &Change,
+        cut: Option<usize>,
+    ) -> io::Result<()> {
+        match change {
+            Change::MakeDirectory(path, attributes) => {
+                let path = self.place(root, path)?;
+                self.directories.insert(path.clone());
+                self.give(path, attributes, cut.is_some());
+            }
+            Change::WriteFile(path, bytes, attributes) => {
+                let path = self.place(root, path)?;
+                let written = cut.unwrap_or(usize::MAX).min(bytes.bytes().len());
+                self.files.insert(path.clone(), bytes.bytes().iter().take(written).copied().collect());
+                self.give(path, attributes, cut.is_some());
+            }
+            _ if cut.is_some() => {}
+            Change::Link(path, target) => {
+                let path = self.place(root, path)?;
+                self.links.insert(path, target.clone());
+            }
+            Change::Rename(from, to) => {
+                let (from, to) = (root.join(from), root.join(to));
+                if self.directories.contains(&to) {
+                    return Err(io::ErrorKind::IsADirectory.into());
+                }
+                self.files.remove(&to);
+                self.links.remove(&to);
+                self.move_entry(&from, to)?;
+            }
+            Change::Remove(path) => self.remove_all(&root.join(path))?,
+        }
+        Ok(())
+    }
+
+    /// What a crash cut short has the attributes that things are born with.
+    fn give(&mut self, path: PathBuf, wanted: &Attributes, cut: bool) {
+        let born = Attributes { mode: 0o600, uid: Some(0), gid: Some(0) };
+        let uid = wanted.uid.or(born.uid);
+        let given = Attributes { mode: wanted.mode, uid, gid: wanted.gid.or(born.gid) };
+        self.volumes.attributes.insert(path, if cut { born } else { given });
+    }
+
+    fn place(&self, root: &Path, inner: &Path) -> io::Result<PathBuf> {
+        let path = root.join(inner);
+        if self.is_there(&path) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        let parent = path.parent().unwrap_or(root);
+        if parent == root || self.directories.contains(parent) {
+            Ok(path)
+        } else {
+            Err(io::ErrorKind::NotFound.into())
+        }
+    }
+
+    fn is_there(&self, path: &Path) -> bool {
+        self.files.contains_key(path) || self.links.contains_key(path) || self.directories.contains(path)
+    }
+
+    fn move_entry(&mut self, from: &Path, to: PathBuf) -> io::Result<()> {
+        if let Some(target) = self.links.remove(from) {
+            self.links.insert(to, target);
+        } else if let Some(bytes) = self.files.remove(from) {
+            self.files.insert(to, bytes);
+        } else {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        Ok(())
+    }
+
+    /// Removes a path with all beneath it, unless a mount is there.
+    pub(super) fn remove_all(&mut self, path: &Path) -> io::Result<()> {
+        if self.volumes.mounts.keys().any(|mount| mount.starts_with(path)) {
+            return Err(io::ErrorKind::CrossesDevices.into());
+        }
+        self.forget(|known| known.starts_with(path));
+        Ok(())
+    }
+
+    fn forget(&mut self, gone: impl Fn(&Path) -> bool) {
+        self.files.retain(|path, _| !gone(path));
+        self.links.retain(|path, _| !gone(path));
+        self.directories.retain(|path| !gone(path));
+        self.volumes.attributes.retain(|path, _| !gone(path));
+    }
+
+    pub(super) fn remove_empty(&mut self, path: &Path) -> io::Result<()> {
+        if !self.contents(path).is_empty() {
+            return Err(io::ErrorKind::DirectoryNotEmpty.into());
+        }
+        self.remove_all(path)
+    }
+
+    pub(super) fn mount(&mut self, path: &Path, tmpfs: &Tmpfs) -> io::Result<()> {
+        if !self.directories.contains(path) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        self.volumes.mounts.insert(path.to_owned(), *tmpfs);
+        Ok(())
+    }
+
+    pub(super) fn unmount(&mut self, path: &Path) -> io::Result<()> {
+        self.volumes.mounts.remove(path).ok_or(io::ErrorKind::InvalidInput)?;
+        self.forget(|known| known.starts_with(path) && known != path);
+        Ok(())
+    }
+
+    pub(super) fn mounts(&self, path: &Path) -> Vec<Mounted> {
+        let within = self.volumes.mounts.keys().filter(|mount| mount.starts_with(path));
+        within.map(|mount| Mounted { path: mount.clone(), kind: "tmpfs".to_owned() }).collect()
+    }
+}

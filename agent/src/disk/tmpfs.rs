@@ -1,0 +1,77 @@
+//! Mounting file systems in memory, and finding mounts.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::mount::{MntFlags, MsFlags, mount as nix_mount, umount2};
+
+use super::contents::{Mounted, Tmpfs};
+use super::mounts;
+
+/// Where the kernel tells of the mounts of this process.
+const MOUNTINFO: &str = "/proc/self/mountinfo";
+
+/// Mounts a file system in memory over `path`. Its pages are kept out of swap from Linux 6.4 on, where the option
+/// came to be; before that the kernel refuses the word.
+pub(super) fn mount(path: &Path, tmpfs: &Tmpfs) -> io::Result<()> {
+    let options = options(tmpfs);
+    match mount_with(path, &format!("{options},noswap")) {
+        Err(Errno::EINVAL) => Ok(mount_with(path, &options)?),
+        result => Ok(result?),
+    }
+}
+
+fn mount_with(path: &Path, options: &str) -> nix::Result<()> {
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+    nix_mount(Some("tmpfs"), path, Some("tmpfs"), flags, Some(options))
+}
+
+fn options(Tmpfs { size, top }: &Tmpfs) -> String {
+    let group = top.gid.map(|gid| format!(",gid={gid}")).unwrap_or_default();
+    format!("size={size},mode={:o}{group}", top.mode)
+}
+
+/// Takes the newest mount off. One that is still in use disappears from the tree at once and ends with its last user.
+pub(super) fn unmount(path: &Path) -> io::Result<()> {
+    match umount2(path, MntFlags::UMOUNT_NOFOLLOW) {
+        Err(Errno::EBUSY) => Ok(umount2(path, MntFlags::UMOUNT_NOFOLLOW | MntFlags::MNT_DETACH)?),
+        result => Ok(result?),
+    }
+}
+
+/// Mount points at or under `path`, named as seen from it.
+pub(super) fn mounts(path: &Path) -> io::Result<Vec<Mounted>> {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "path has no parent and name"));
+    };
+    let real = match parent.canonicalize() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        parent => parent?.join(name),
+    };
+    let found = mounts::under(&std::fs::read(MOUNTINFO)?, &real);
+    Ok(found
+        .into_iter()
+        .map(|mount| Mounted { path: seen_from(&mount.path, &real, path), ..mount })
+        .collect())
+}
+
+fn seen_from(mount: &Path, real: &Path, path: &Path) -> PathBuf {
+    match mount.strip_prefix(real) {
+        Ok(inner) if inner.as_os_str().is_empty() => path.to_owned(),
+        Ok(inner) => path.join(inner),
+        Err(_) => mount.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::contents::Attributes;
+    use super::*;
+
+    #[test]
+    fn options_are_the_kernels() {
+        let top = Attributes { mode: 0o2755, uid: None, gid: Some(7) };
+        assert_eq!(options(&Tmpfs { size: 1024, top }), "size=1024,mode=2755,gid=7");
+    }
+}

@@ -1,0 +1,161 @@
+//! What volumes ask of the API server: one ConfigMap by name, one token bound to a pod. Every call has a deadline and
+//! a place among few.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Request;
+use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec};
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::Client;
+use tokio::sync::Semaphore;
+
+use crate::chain::Chain;
+use crate::disk::contents::Opaque;
+use crate::source::desired::DesiredPod;
+use crate::volume::plan::TokenSource;
+
+/// Longest wait for one answer.
+const DEADLINE: Duration = Duration::from_secs(10);
+/// Calls at once. A connection carries about 90 requests well, and watches live on the same one.
+const CALLS: usize = 16;
+
+/// Pauses before a refused request is made again; see [`Fetch::call`].
+const REFUSED_AGAIN: [Duration; 3] =
+    [Duration::from_millis(20), Duration::from_millis(60), Duration::from_millis(180)];
+
+/// Why there is no answer to use.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum FetchError {
+    /// The API server said no.
+    #[error("{0}")]
+    Refused(String),
+    /// It was not reached.
+    #[error("failed to reach the API server")]
+    Unreached(#[source] kube::Error),
+    /// It did not answer.
+    #[error("the API server did not answer within {} s", DEADLINE.as_secs())]
+    Silent,
+    /// What it said is something else. The text is not shown: it may hold a token.
+    #[error("the API server's answer is not a {0}")]
+    Answer(&'static str),
+    /// The name would make another request of it.
+    #[error("{0:?} is not the name of an object")]
+    Name(String),
+}
+
+/// Makes the calls.
+#[derive(Clone)]
+pub(super) struct Fetch {
+    client: Client,
+    calls: Arc<Semaphore>,
+}
+
+impl Fetch {
+    pub(super) fn new(client: Client) -> Self {
+        Self { client, calls: Arc::new(Semaphore::new(CALLS)) }
+    }
+
+    /// A ConfigMap; none if it does not exist. The one read that the Node authorizer grants is by name.
+    pub(super) async fn config_map(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<ConfigMap>, FetchError> {
+        let path = format!("/api/v1/namespaces/{}/configmaps/{}", checked(namespace)?, checked(name)?);
+        let request = Request::get(path).body(Vec::new()).map_err(|_| FetchError::Name(name.to_owned()))?;
+        match self.call(request).await {
+            Ok(text) => serde_json::from_str(&text).map(Some).map_err(|_| FetchError::Answer("ConfigMap")),
+            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    /// A token bound to the pod, and its life in seconds.
+    pub(super) async fn token(
+        &self,
+        pod: &DesiredPod,
+        source: &TokenSource,
+    ) -> Result<(Opaque, Option<i64>), FetchError> {
+        let account = pod.pod.spec.as_ref().and_then(|spec| spec.service_account_name.as_deref());
+        let account = account.filter(|account| !account.is_empty()).unwrap_or("default");
+        let (namespace, account) = (checked(&pod.namespace)?, checked(account)?);
+        let path = format!("/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token");
+        let body =
+            serde_json::to_vec(&token_request(pod, source)).map_err(|_| FetchError::Answer("request"))?;
+        let request = Request::post(path).header(http::header::CONTENT_TYPE, "application/json").body(body);
+        let request = request.map_err(|_| FetchError::Name(account.to_owned()))?;
+        let text = self.call(request).await.map_err(failed)?;
+        let answer: TokenRequest =
+            serde_json::from_str(&text).map_err(|_| FetchError::Answer("TokenRequest"))?;
+        let token = answer.status.and_then(|status| status.token).filter(|token| !token.is_empty());
+        let token = token.ok_or(FetchError::Answer("TokenRequest"))?;
+        Ok((token.into_bytes().into(), answer.spec.and_then(|spec| spec.expiration_seconds)))
+    }
+
+    /// The text of an answer. The API server learns of a pod and of what its node may read for it by a watch of its
+    /// own, a moment after it or before it tells this node: a first refusal is asked about again.
+    async fn call(&self, request: Request<Vec<u8>>) -> Result<String, kube::Error> {
+        for pause in REFUSED_AGAIN {
+            match self.call_once(request.clone()).await {
+                Err(kube::Error::Api(status)) if status.is_forbidden() => tokio::time::sleep(pause).await,
+                answer => return answer,
+            }
+        }
+        self.call_once(request).await
+    }
+
+    /// Not by the client's own decoding, which logs an answer that it cannot decode.
+    async fn call_once(&self, request: Request<Vec<u8>>) -> Result<String, kube::Error> {
+        let silent = || kube::Error::Service(Box::new(FetchError::Silent));
+        // The semaphore is never closed.
+        let Ok(_place) = self.calls.acquire().await else { return Err(silent()) };
+        let answer = Box::pin(self.client.request_text(request));
+        tokio::time::timeout(DEADLINE, answer).await.unwrap_or_else(|_| Err(silent()))
+    }
+}
+
+impl std::fmt::Debug for Fetch {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("Fetch")
+    }
+}
+
+fn failed(error: kube::Error) -> FetchError {
+    match error {
+        kube::Error::Api(status) if !status.message.is_empty() => FetchError::Refused(status.message.clone()),
+        kube::Error::Service(cause) => match cause.downcast::<FetchError>() {
+            Ok(silent) => *silent,
+            Err(cause) => FetchError::Unreached(kube::Error::Service(cause)),
+        },
+        other => FetchError::Unreached(other),
+    }
+}
+
+fn token_request(pod: &DesiredPod, source: &TokenSource) -> TokenRequest {
+    let bound = BoundObjectReference {
+        api_version: Some("v1".to_owned()),
+        kind: Some("Pod".to_owned()),
+        name: Some(pod.name.clone()),
+        uid: Some(pod.uid.to_string()),
+    };
+    let spec = TokenRequestSpec {
+        audiences: Some(source.audience.iter().cloned().collect()),
+        bound_object_ref: Some(bound),
+        expiration_seconds: Some(source.seconds),
+    };
+    TokenRequest { spec: Some(spec), ..TokenRequest::default() }
+}
+
+/// Names of objects are made of these characters, and a name that is not must not become part of a path.
+fn checked(name: &str) -> Result<&str, FetchError> {
+    let harmless =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'.';
+    let named = !name.is_empty() && name.len() <= 253 && !name.starts_with('.') && name.bytes().all(harmless);
+    if named { Ok(name) } else { Err(FetchError::Name(name.to_owned())) }
+}
+
+/// An error as events tell it.
+pub(super) fn told(error: &FetchError) -> String {
+    Chain(error).to_string()
+}

@@ -1,0 +1,42 @@
+//! The two steps of a pod's plan that concern volumes.
+
+use crate::chain::Chain;
+use crate::pod::act::Actor;
+use crate::pod::job::{Done, Failure, Job};
+use crate::volume::tear_down;
+
+/// Waiting reason of containers while their volumes are not set up.
+const REASON: &str = "ContainerCreating";
+
+/// Sees that the pod's volumes are mounted and whole.
+pub(crate) async fn set_up(actor: &Actor, job: &Job) -> Result<Done, Failure> {
+    let Some(pod) = &job.pod else { return Err(failed("the pod's spec is not known".to_owned())) };
+    let Some(volumes) = &actor.volumes else {
+        return Err(failed(
+            "volumes of the API server are asked for, but none is configured: --kubeconfig".to_owned(),
+        ));
+    };
+    match volumes.set_up(pod, &job.leaving).await {
+        Ok(()) => Ok(Done::VolumesReady),
+        Err(error) => Err(failed(Chain(&error).to_string())),
+    }
+}
+
+/// Takes down what is mounted for the pod, whoever mounted it.
+pub(crate) async fn tear_down(actor: &Actor, job: &Job) -> Result<Done, Failure> {
+    match &actor.volumes {
+        Some(volumes) => {
+            let done = volumes.tear_down(&job.uid).await;
+            done.map_err(|error| failed(Chain(&error).to_string()))?;
+        }
+        None => {
+            let dir = actor.dirs.volumes(&job.uid);
+            actor.on_disk("", move |disk| tear_down::unmount(disk, &dir)).await?;
+        }
+    }
+    Ok(Done::VolumesGone)
+}
+
+fn failed(message: String) -> Failure {
+    Failure::plain(REASON, message)
+}
