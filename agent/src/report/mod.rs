@@ -5,6 +5,7 @@ pub mod deletion;
 pub mod events;
 mod hush;
 mod known;
+pub mod mirror;
 pub mod patch;
 mod slots;
 pub mod status;
