@@ -36,6 +36,7 @@ use crate::runtime::seam::Seam;
 use crate::runtime::watch::RuntimeWatch;
 use crate::source::desired::Desired;
 use crate::supervise::Supervisor;
+use crate::volume::Volumes;
 
 /// Creates that count at a time: the runtime's throughput on two cores is reached at four (`RunPodSandbox` with
 /// CNI: 12.4 pods a second at two at once, 15.1 at four, 15.3 at eight).
@@ -77,6 +78,8 @@ pub struct Parts {
     pub pulls: usize,
     /// Where events go.
     pub events: EventLog,
+    /// Volumes whose contents come from the API; none without one.
+    pub volumes: Option<Volumes>,
     /// What of the node pods are held against before they are admitted.
     pub place: watch::Receiver<Arc<Place>>,
 }
@@ -107,6 +110,9 @@ pub fn start(
         RuntimeWatch::new(parts.client.clone(), parts.endpoint, parts.runtime_period);
     supervisor.spawn_core("runtime watch", runtime.run(stop.clone()));
 
+    if let Some(volumes) = &parts.volumes {
+        supervisor.spawn_core("volumes", volumes.refresher().run(stop.clone()));
+    }
     let on_disk = pods_on_disk(parts.disk.as_ref(), &parts.dirs);
     let actor = Actor {
         client: parts.client,
@@ -119,7 +125,7 @@ pub fn start(
         creates: Slots::new(CREATES, CREATES_IN_FLIGHT, LENT_FOR),
         teardowns: Slots::new(TEARDOWNS, TEARDOWNS_IN_FLIGHT, LENT_FOR),
         pulls: Slots::new(parts.pulls, parts.pulls, Duration::MAX),
-        volumes: None,
+        volumes: parts.volumes,
     };
     let tools = Tools {
         actor: Arc::new(actor),
@@ -144,6 +150,8 @@ pub fn start(
         desired,
         journal: condition,
         events: parts.events,
+        objects: None,
+        membership: None,
     }
 }
 

@@ -4,17 +4,21 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use k8s_openapi::api::core::v1::Pod;
 use pinnace_pleg::health::{self, Health};
 use pinnace_pleg::snapshot::Snapshot;
 use tokio::sync::watch;
 
 use crate::events::EventLog;
+use crate::join::Membership;
 use crate::pod::card::{Card, Cards};
 use crate::pod::paths::Dirs;
 use crate::pod::status::{self, Subject};
 use crate::runtime::watch::RuntimeState;
 use crate::server::lookup;
 use crate::server::views::{LookupError, Views};
+use crate::server::https::Pods;
+use crate::source::apiserver::ApiPods;
 use crate::source::desired::Desired;
 use crate::view::{ContainerView, EventView, ExplainView, PodView};
 
@@ -42,6 +46,10 @@ pub struct Board {
     pub journal: watch::Receiver<Option<String>>,
     /// Events.
     pub events: EventLog,
+    /// Pods as the API has them; none without one.
+    pub objects: Option<ApiPods>,
+    /// What the cluster makes of this node; none without one.
+    pub membership: Option<Membership>,
 }
 
 impl Board {
@@ -85,6 +93,19 @@ impl Board {
     }
 }
 
+impl Pods for Board {
+    /// Each with the status that the API has of it, or else, without an API, none.
+    fn pods(&self) -> Vec<Pod> {
+        let whole = |card: &Arc<Card>| {
+            let mut pod = Pod::clone(&card.pod()?.pod);
+            let object = self.objects.as_ref().and_then(|objects| objects.get(&card.uid));
+            pod.status = object.and_then(|object| object.status.clone()).or(pod.status);
+            Some(pod)
+        };
+        self.cards.all().iter().filter_map(whole).collect()
+    }
+}
+
 impl Views for Board {
     fn pods(&self) -> Vec<PodView> {
         self.cards.all().iter().map(|card| self.pod(card)).collect()
@@ -124,8 +145,9 @@ impl Views for Board {
         let manifests = self.desired.borrow().problems.iter().map(ToString::to_string).collect::<Vec<_>>();
         let runtime = self.runtime.borrow().problem.clone();
         let journal = self.journal.borrow().clone();
+        let cluster = self.membership.as_ref().map(Membership::problems).unwrap_or_default();
         let others = [Some(runtime).filter(|problem| !problem.is_empty()), journal, self.health().err()];
-        others.into_iter().flatten().chain(manifests).collect()
+        others.into_iter().flatten().chain(cluster).chain(manifests).collect()
     }
 
     fn log_path(&self, pod: &str, container: Option<&str>, previous: bool) -> Result<PathBuf, LookupError> {

@@ -31,13 +31,17 @@ use crate::pod::security::Defaults;
 use crate::runtime::watch::PERIOD;
 use crate::server::admin::Admin;
 use crate::server::healthz::{BindError, Healthz};
+use crate::server::https;
 use crate::server::socket::SocketError;
 use crate::server::views::Views;
-use crate::source::desired::Desired;
+use crate::source::desired::{Desired, Origin};
 use crate::source::files::{self, Files};
 use crate::supervise::{SuperviseError, Supervisor};
 use crate::systemd::{Notifier, Watchdog};
 use crate::view::CheckLevel;
+use cluster::{Around, Cluster};
+
+mod cluster;
 
 /// Where log collectors look, as the kubelet has it (`pkg/kubelet/kubelet.go`).
 const CONTAINER_LOGS: &str = "/var/log/containers";
@@ -65,6 +69,9 @@ pub enum StartError {
     /// The health port is taken.
     #[error("failed to serve /healthz; name another port with --healthz-port")]
     Healthz(#[from] BindError),
+    /// The kubelet's API cannot be served.
+    #[error("failed to serve the kubelet's API; name another address with --port, or set enableServer: false")]
+    Https(#[from] https::HttpsError),
     /// A loop was lost.
     #[error("failed to go on")]
     Lost(#[from] SuperviseError),
@@ -72,6 +79,7 @@ pub enum StartError {
 
 /// Runs until SIGTERM or SIGINT. Containers live on.
 pub async fn run(config: Config) -> Result<(), StartError> {
+    let is_new_root = !config.root_dir.join("pinnace").exists();
     let lock = InstanceLock::take(&config.root_dir)?;
     let notifier = Notifier::from_environment();
     let clock = Clock::of_this_machine().map_err(|source| machine("the boot id", source))?;
@@ -83,10 +91,8 @@ pub async fn run(config: Config) -> Result<(), StartError> {
 
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
     let opened = open_journal(Arc::clone(&disk), &config.root_dir).await?;
-    let desired = spawn_source(&config, &clock, &opened, &supervisor);
-    let (place, place_reader) = watch::channel(Arc::new(Place::bare(&config.node_name, config.max_pods)));
-    let board = app::start(parts(&config, disk, clock, place_reader)?, opened, desired, &supervisor);
-    serve(&config, board, &supervisor, &notifier).await?;
+    let board = start(&config, &clock, &disk, opened, is_new_root, &supervisor).await?;
+    serve(&config, board, &supervisor, &notifier, disk, clock).await?;
     tell_limits();
     tracing::info!(node = config.node_name, root = %config.root_dir.display(), "started");
     notifier.ready();
@@ -99,6 +105,33 @@ pub async fn run(config: Config) -> Result<(), StartError> {
         Err(SuperviseError::Unfinished(_)) => Ok(()),
         ended => Ok(ended?),
     }
+}
+
+/// Starts every loop that works on pods, and those that speak to the API server if there is a kubeconfig.
+async fn start(
+    config: &Config,
+    clock: &Clock,
+    disk: &Arc<dyn Disk>,
+    opened: Opened,
+    is_new_root: bool,
+    supervisor: &Supervisor,
+) -> Result<Board, StartError> {
+    let manifests = spawn_source(config, clock, &opened, supervisor);
+    let (place, place_reader) = watch::channel(Arc::new(Place::bare(&config.node_name, config.max_pods)));
+    let mut parts = parts(config, Arc::clone(disk), clock.clone(), place_reader)?;
+    let Some(kubeconfig) = &config.kubeconfig else {
+        return Ok(app::start(parts, opened, manifests, supervisor));
+    };
+    let (cluster, events) =
+        Cluster::new(kubeconfig, &config.node_name, clock, &opened, supervisor).await;
+    let desired = cluster.merged(manifests, supervisor);
+    parts.events = events.clone();
+    parts.volumes = Some(cluster.volumes(Arc::clone(disk), parts.dirs.clone(), clock.clone(), events));
+    let (runtime, objects) = (parts.client.clone(), cluster.objects());
+    let board = app::start(parts, opened, desired, supervisor);
+    let around = Around { board: &board, runtime, clock: clock.clone(), place, is_new_root, supervisor };
+    let membership = cluster.join(config, around);
+    Ok(Board { objects: Some(objects), membership: Some(membership), ..board })
 }
 
 fn machine(what: &'static str, source: std::io::Error) -> StartError {
@@ -130,8 +163,7 @@ fn spawn_source(
         });
         return desired;
     };
-    let admitted = opened.histories.values().filter(|history| history.termination.is_none());
-    let admitted = admitted.filter_map(|history| history.admitted.clone()).collect();
+    let admitted = cluster::admitted(opened, |origin| matches!(origin, Origin::File(_)));
     let files = files::Config { path, period: config.file_check_frequency, node: config.node_name.clone() };
     let files = Files::new(files, clock.clone(), admitted, out);
     supervisor.spawn_core("manifests", files.run(supervisor.stop_token()));
@@ -173,6 +205,7 @@ fn parts(
         runtime_period: PERIOD,
         pulls: config.parallel_image_pulls,
         events: EventLog::default(),
+        volumes: None,
         place,
     })
 }
@@ -203,9 +236,13 @@ async fn serve(
     board: Board,
     supervisor: &Supervisor,
     notifier: &Notifier,
+    disk: Arc<dyn Disk>,
+    clock: Clock,
 ) -> Result<(), StartError> {
     let stop = supervisor.stop_token();
-    let views: Arc<dyn Views> = Arc::new(board);
+    let board = Arc::new(board);
+    let views: Arc<dyn Views> = board.clone();
+    https::start(https::Parts::new(config, Arc::clone(&views), board, disk, clock), supervisor).await?;
     let admin = Admin::bind(&config.admin_socket, Arc::clone(&views)).await?;
     supervisor.spawn_core("admin socket", admin.run(stop.clone()));
     if let Some(address) = config.healthz {

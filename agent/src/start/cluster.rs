@@ -1,0 +1,106 @@
+//! What a start with a kubeconfig adds to one without.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::api::link::{Clients, Link};
+use crate::board::Board;
+use crate::clock::Clock;
+use crate::config::effective::Config;
+use crate::disk::Disk;
+use crate::events::{EventLog, Feed};
+use crate::host::machine::ThisHost;
+use crate::join::{self, Membership, Source};
+use crate::journal::Opened;
+use crate::pod::admit::Place;
+use crate::pod::paths::Dirs;
+use crate::source::apiserver::ApiPods;
+use crate::source::desired::{Desired, DesiredPod, Origin};
+use crate::source::merge;
+use crate::supervise::Supervisor;
+use crate::volume::Volumes;
+
+/// A cluster that this node is about to join.
+pub(super) struct Cluster {
+    clients: Clients,
+    source: Source,
+    feed: Feed,
+}
+
+impl Cluster {
+    /// Reads the kubeconfig. One that cannot be used is a problem that is shown, and is read again.
+    pub(super) async fn new(
+        kubeconfig: &Path,
+        node: &str,
+        clock: &Clock,
+        opened: &Opened,
+        supervisor: &Supervisor,
+    ) -> (Self, EventLog) {
+        let (link, clients) = Link::new(kubeconfig.to_owned(), clock.clone()).await;
+        supervisor.spawn_core("kubeconfig", link.run(supervisor.stop_token()));
+        let source = join::source(node, &clients, admitted(opened, |origin| *origin == Origin::Api));
+        let (events, feed) = EventLog::feeding();
+        (Self { clients, source, feed }, events)
+    }
+
+    /// What the manifests and the API want together.
+    pub(super) fn merged(
+        &self,
+        manifests: watch::Receiver<Arc<Desired>>,
+        supervisor: &Supervisor,
+    ) -> watch::Receiver<Arc<Desired>> {
+        let (out, desired) = watch::channel(Arc::new(Desired::default()));
+        let stop = supervisor.stop_token();
+        supervisor.spawn_core("sources", merge::run(manifests, self.source.desired.clone(), out, stop));
+        desired
+    }
+
+    /// Pods as the API has them.
+    pub(super) fn objects(&self) -> ApiPods {
+        self.source.objects.clone()
+    }
+
+    /// Volumes whose contents come from the API.
+    pub(super) fn volumes(&self, disk: Arc<dyn Disk>, dirs: Dirs, clock: Clock, events: EventLog) -> Volumes {
+        Volumes::new(self.clients.shared.clone(), disk, dirs, clock, events)
+    }
+
+    /// Starts the loops that speak to the API server.
+    pub(super) fn join(self, config: &Config, around: Around<'_>) -> Membership {
+        use std::hash::{BuildHasher, Hasher, RandomState};
+        let parts = join::Parts {
+            name: config.node_name.clone(),
+            settings: config.node.clone(),
+            told: config.node_ips.clone(),
+            max_pods: config.max_pods,
+            clients: self.clients,
+            runtime: around.runtime,
+            host: Arc::new(ThisHost::new(&config.root_dir)),
+            clock: around.clock,
+            events: (around.board.events.clone(), self.feed),
+            place: around.place,
+            is_new_root: around.is_new_root,
+            seed: RandomState::new().build_hasher().finish(),
+        };
+        join::join(parts, self.source, around.board, around.supervisor)
+    }
+}
+
+/// What joining needs of the rest of the agent.
+pub(super) struct Around<'a> {
+    pub(super) board: &'a Board,
+    pub(super) runtime: pinnace_cri::client::Client,
+    pub(super) clock: Clock,
+    pub(super) place: watch::Sender<Arc<Place>>,
+    pub(super) is_new_root: bool,
+    pub(super) supervisor: &'a Supervisor,
+}
+
+/// Pods of such an origin that were running when the agent last ended.
+pub(super) fn admitted(opened: &Opened, is_wanted: impl Fn(&Origin) -> bool) -> Vec<Arc<DesiredPod>> {
+    let going_on = opened.histories.values().filter(|history| history.termination.is_none());
+    let pods = going_on.filter_map(|history| history.admitted.clone());
+    pods.filter(|pod| is_wanted(&pod.origin)).collect()
+}
