@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use k8s_openapi::api::core::v1::Pod;
 use pinnace_pleg::health::{self, Health};
 use pinnace_pleg::snapshot::Snapshot;
 use tokio::sync::watch;
@@ -13,6 +14,7 @@ use crate::pod::card::{Card, Cards};
 use crate::pod::paths::Dirs;
 use crate::pod::status::{self, Subject};
 use crate::runtime::watch::RuntimeState;
+use crate::server::https::Pods;
 use crate::server::lookup;
 use crate::server::views::{LookupError, Views};
 use crate::source::desired::Desired;
@@ -148,5 +150,12 @@ impl Views for Board {
             let what = if previous { "previous terminated container" } else { "container" };
             LookupError::NotFound(format!("{what} {:?} in pod {pod:?} has no log yet", found.name))
         })
+    }
+}
+
+impl Pods for Board {
+    /// What the sources want, as they want it.
+    fn pods(&self) -> Vec<Pod> {
+        self.desired.borrow().pods.values().map(|desired| Pod::clone(&desired.pod)).collect()
     }
 }
