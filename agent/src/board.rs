@@ -15,6 +15,7 @@ use crate::pod::card::{Card, Cards};
 use crate::pod::paths::Dirs;
 use crate::pod::status::{self, Subject};
 use crate::runtime::watch::RuntimeState;
+use crate::server::https::Pods;
 use crate::server::lookup;
 use crate::server::views::{LookupError, Views};
 use crate::server::https::Pods;
@@ -170,5 +171,12 @@ impl Views for Board {
             let what = if previous { "previous terminated container" } else { "container" };
             LookupError::NotFound(format!("{what} {:?} in pod {pod:?} has no log yet", found.name))
         })
+    }
+}
+
+impl Pods for Board {
+    /// What the sources want, as they want it.
+    fn pods(&self) -> Vec<Pod> {
+        self.desired.borrow().pods.values().map(|desired| Pod::clone(&desired.pod)).collect()
     }
 }

@@ -100,17 +100,24 @@ async fn check_machine(args: &CheckArgs) -> Result<u8, ClientError> {
     };
     let now = Clock::of_this_machine().map_err(ClientError::Output)?.now().wall;
     let answer = probe::ask(&config.runtime_endpoint).await;
+    let ports = listeners(&config);
     let targets = Targets {
         root_dir: config.root_dir,
         runtime_socket: config.runtime_endpoint,
         admin_socket: config.admin_socket,
-        ports: config.healthz.iter().map(std::net::SocketAddr::port).collect(),
+        ports,
     };
     let findings = check::findings(&observe(&targets, now), &answer);
     let (mut out, mut err) = (stdout().lock(), stderr().lock());
     let mut to = Terminal { out: &mut out, err: &mut err, now };
     let can_run = command::checks(&findings, args.output, &mut to)?;
     Ok(if can_run { exit::OK } else { exit::CHECK_FAILED })
+}
+
+/// Ports that the agent will listen on.
+fn listeners(config: &Config) -> Vec<u16> {
+    let https = config.serving.as_ref().map(|serving| serving.address);
+    [config.healthz, https, config.read_only].into_iter().flatten().map(|address| address.port()).collect()
 }
 
 /// `pinnace run`.

@@ -56,6 +56,25 @@ async fn b20_a_taken_socket_or_port_is_named_with_the_flag_that_helps() {
     assert_eq!(machine.ask(&["pods"]).await.code, Some(0), "the first goes on");
 }
 
+#[test]
+fn under_the_kubelets_name_it_answers_as_the_kubelet() {
+    use std::os::unix::process::CommandExt;
+    let kubelet = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_pinnace"));
+        let output = command.arg0("/usr/bin/kubelet").args(arguments).output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    };
+    let (code, version, _) = kubelet(&["--version"]);
+    assert!(code == Some(0) && version.starts_with("Kubernetes v1.36.3+pinnace."), "{version}");
+    let (code, _, told) = kubelet(&["--kubconfig=/x"]);
+    assert_eq!(code, Some(2), "{told}");
+    assert!(told.starts_with("error: unknown flag --kubconfig; there is --kubeconfig\n"), "{told}");
+    let (code, _, told) = kubelet(&["--bootstrap-kubeconfig=/etc/b", "--kubeconfig", "/no/such"]);
+    assert_eq!(code, Some(5), "{told}");
+    assert!(told.contains("--bootstrap-kubeconfig: /no/such is missing"), "{told}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn b41_sigterm_ends_within_5_s_and_touches_no_container() {
     let mut machine = Machine::running().await;

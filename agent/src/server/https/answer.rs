@@ -9,7 +9,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::Query;
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
+use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS};
 use http::{StatusCode, Uri};
 use k8s_openapi::List;
 use k8s_openapi::api::core::v1::Pod;
@@ -143,7 +143,14 @@ fn not_allowed(route: &Route) -> Reply {
 
 /// An answer for people.
 pub(super) fn text(code: StatusCode, body: impl Into<String>) -> Reply {
-    with(code, "text/plain; charset=utf-8", Body::from(body.into()))
+    plain(code, Body::from(body.into()))
+}
+
+/// A text, and not to be taken for anything else: what a container writes may look like a page.
+pub(super) fn plain(code: StatusCode, body: Body) -> Reply {
+    let mut reply = with(code, "text/plain; charset=utf-8", body);
+    reply.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    reply
 }
 
 fn json(body: Bytes) -> Reply {

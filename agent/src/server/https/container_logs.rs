@@ -8,9 +8,9 @@ use std::io;
 use std::path::PathBuf;
 
 use axum::body::Body;
-use http::{StatusCode, header};
+use http::StatusCode;
 
-use super::answer::{Context, Reply, text};
+use super::answer::{Context, Reply, plain, text};
 use super::log_query::{LogQuery, Refusal};
 use crate::server::log_file::LogFile;
 use crate::server::log_stream::LogStream;
@@ -38,10 +38,7 @@ pub(super) async fn answer(context: &Context, names: [&str; 3], query: LogQuery)
             );
         }
     };
-    let mut reply = Reply::new(Body::from_stream(log.into_stream()));
-    let kind = header::HeaderValue::from_static("text/plain; charset=utf-8");
-    reply.headers_mut().insert(header::CONTENT_TYPE, kind);
-    reply
+    plain(StatusCode::OK, Body::from_stream(log.into_stream()))
 }
 
 /// The first of the files that is there.

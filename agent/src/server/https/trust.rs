@@ -4,6 +4,9 @@
 //! refusal there would be a broken connection, where the caller is owed a 401. Whether it counts is asked afterwards,
 //! at each request, of the authority as it is then: a certificate that expires, or whose authority is taken out of
 //! the file, counts no longer on connections that are open.
+//!
+//! What still ends in a broken handshake: a certificate that cannot be parsed, a key of a kind that the TLS library
+//! does not know (such as P-521), and a client that cannot prove to have the key.
 
 use std::sync::Arc;
 

@@ -1,7 +1,5 @@
 //! Connections: handshakes, room, certificates that change, and the end.
 
-use std::time::Duration;
-
 use http_body_util::BodyExt;
 use hyper_util::rt::TokioIo;
 use rustls::RootCertStore;
@@ -14,7 +12,7 @@ use tokio::task::JoinSet;
 
 use super::super::reload::{Reload, Seen};
 use super::super::{pair, tls, trust};
-use super::rig::{Authority, DEADLINE, Rig, append, ask, connect, settings};
+use super::rig::{Authority, DEADLINE, Rig, append, connect, settings};
 
 #[tokio::test]
 async fn http2_serves_requests_side_by_side_and_a_followed_log() {
@@ -47,11 +45,8 @@ async fn http2_serves_requests_side_by_side_and_a_followed_log() {
 async fn a60_silent_strangers_cost_the_api_server_nothing() {
     let rig = Rig::new(json!({})).await;
     rig.pod("web", &["one"]);
-    let mut follower = rig.connect(Some(&rig.api_server()), &["http/1.1"]).await;
-    let path = "/containerLogs/default/web-node1/main?follow=true";
-    follower.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await.unwrap();
-    let mut head = [0; 16];
-    follower.read_exact(&mut head).await.unwrap();
+    let mut follower = rig.follow("/containerLogs/default/web-node1/main?follow=true").await;
+    follower.until("one\n").await;
     let mut silent = Vec::new();
     for _ in 0..super::super::listener::CONNECTIONS + 20 {
         silent.push(TcpStream::connect(rig.https()).await.unwrap());
@@ -62,16 +57,7 @@ async fn a60_silent_strangers_cost_the_api_server_nothing() {
         tokio::time::timeout(DEADLINE, silent[0].read(&mut rest)).await.expect("the oldest was closed");
     assert!(matches!(oldest, Ok(0) | Err(_)), "{oldest:?}");
     append(&rig.dir.path().join("logs/default_web-node1_uid-web/main/0.log"), 1, "two");
-    let mut told = Vec::new();
-    while !String::from_utf8_lossy(&told).contains("two\n") {
-        let mut piece = [0; 1_024];
-        let read = tokio::time::timeout(DEADLINE, follower.read(&mut piece))
-            .await
-            .expect("the log goes on")
-            .unwrap();
-        assert!(read > 0, "the follower kept its place");
-        told.extend_from_slice(&piece[..read]);
-    }
+    follower.until("one\ntwo\n").await;
     rig.finish().await;
 }
 
@@ -91,17 +77,16 @@ async fn b41_stop_ends_followed_logs_in_time() {
     let rig = Rig::new(json!({})).await;
     rig.pod("web", &["one"]);
     let path = "/containerLogs/default/web-node1/main?follow=true";
-    let mut tasks = JoinSet::new();
+    let mut followers = Vec::new();
     for _ in 0..10 {
-        let stream = rig.connect(Some(&rig.api_server()), &["http/1.1"]).await;
-        tasks.spawn(async move { ask(stream, &format!("GET {path} HTTP/1.1\r\nHost: x\r\n")).await });
+        let mut follower = rig.follow(path).await;
+        follower.until("one\n").await;
+        followers.push(follower);
     }
-    // Their heads are read before the stop.
-    assert_eq!(rig.get(Some(&rig.api_server()), "/healthz").await.0, 200);
-    tokio::time::sleep(Duration::from_millis(50)).await;
     rig.finish().await;
-    let joined = async { while tasks.join_next().await.is_some() {} };
-    tokio::time::timeout(DEADLINE, joined).await.expect("readers see the end");
+    for follower in followers {
+        assert_eq!(follower.end().await, "one\n");
+    }
 }
 
 #[tokio::test]
@@ -145,7 +130,7 @@ fn files_that_change_are_read_again_and_broken_ones_change_nothing() {
         trust: std::sync::Arc::new(trust::Trust::default()),
         seen: Seen::default(),
     };
-    let mut known = |reload: &mut Reload| {
+    let known = |reload: &mut Reload| {
         reload.pass();
         [&first, &second].map(|authority| reload.trust.caller(&caller(authority)).is_some())
     };

@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::task::JoinSet;
 
-use super::rig::{DEADLINE, Rig, append, ask, body};
+use super::rig::{DEADLINE, Rig, append};
 
 const LOG: &str = "/containerLogs/default/web-node1/main";
 
@@ -129,25 +128,19 @@ async fn a30_names_that_are_not_this_nodes_touch_no_file() {
 #[tokio::test]
 async fn a_followed_log_goes_on_over_rotation_until_its_container_ends() {
     let rig = Rig::new(json!({})).await;
-    let path = rig.pod("web", &["one"]);
-    let stream = rig.connect(Some(&rig.api_server()), &["http/1.1"]).await;
-    let mut tasks = JoinSet::new();
-    let request = format!("GET {LOG}?follow=true&tailLines=1 HTTP/1.1\r\nHost: x\r\n");
-    tasks.spawn(async move { ask(stream, &request).await });
+    let path = rig.pod("web", &["none", "one"]);
+    let mut follower = rig.follow(&format!("{LOG}?follow=true&tailLines=1")).await;
+    follower.until("one\n").await;
     append(&path, 1, "two");
+    follower.until("one\ntwo\n").await;
     let rotated = path.with_extension("log.20261121-100000");
     std::fs::rename(&path, &rotated).unwrap();
     append(&rotated, 2, "three");
     append(&path, 3, "four");
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    follower.until("one\ntwo\nthree\nfour\n").await;
     append(&path, 4, "five");
     rig.views.end_containers();
-    let (code, answer) =
-        tokio::time::timeout(DEADLINE, tasks.join_next()).await.expect("it ends").unwrap().unwrap();
-    assert_eq!(code, 200);
-    // Where the reader began depends on when it came; nothing is lost or doubled from there on.
-    let told = body(&answer);
-    assert!("one\ntwo\nthree\nfour\nfive\n".ends_with(&told) && told.ends_with("four\nfive\n"), "{told:?}");
+    assert_eq!(follower.end().await, "one\ntwo\nthree\nfour\nfive\n");
     rig.finish().await;
 }
 
@@ -170,9 +163,7 @@ async fn a_reader_that_goes_away_frees_the_log() {
     };
     let mut readers = Vec::new();
     for _ in 0..3 {
-        let mut stream = rig.connect(Some(&rig.api_server()), &["http/1.1"]).await;
-        stream.write_all(format!("GET {LOG}?follow=1 HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await.unwrap();
-        readers.push(stream);
+        readers.push(rig.follow(&format!("{LOG}?follow=1")).await);
     }
     until(3).await;
     drop(readers);

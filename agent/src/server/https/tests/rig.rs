@@ -106,6 +106,41 @@ pub(super) struct Rig {
     supervision: Supervision,
 }
 
+/// An answer that is being read.
+pub(super) struct Follower {
+    stream: TlsStream<TcpStream>,
+    told: Vec<u8>,
+}
+
+impl Follower {
+    /// Whether more came.
+    async fn read(&mut self) -> bool {
+        let mut piece = [0; 4 << 10];
+        let read = tokio::time::timeout(DEADLINE, self.stream.read(&mut piece)).await.expect("more in time");
+        let read = read.unwrap_or(0);
+        self.told.extend_from_slice(&piece[..read]);
+        read > 0
+    }
+
+    fn body(&self) -> String {
+        let told = String::from_utf8_lossy(&self.told);
+        if told.contains("\r\n\r\n") { body(&told) } else { String::new() }
+    }
+
+    /// Reads until the body is this.
+    pub(super) async fn until(&mut self, wanted: &str) {
+        while self.body() != wanted {
+            assert!(self.read().await, "wanted {wanted:?}, it ended with {:?}", self.body());
+        }
+    }
+
+    /// Reads to the end.
+    pub(super) async fn end(mut self) -> String {
+        while self.read().await {}
+        self.body()
+    }
+}
+
 /// Configuration keys of a server on free ports.
 pub(super) fn serving(dir: &Path, keys: Value) -> Serving {
     let file: crate::config::file::KubeletConfiguration = serde_json::from_value(keys).unwrap();
@@ -194,6 +229,14 @@ impl Rig {
         ask(stream, request).await
     }
 
+    /// Asks as the API server, and leaves the answer to be read bit by bit.
+    pub(super) async fn follow(&self, path: &str) -> Follower {
+        let mut stream = self.connect(Some(&self.api_server()), &["http/1.1"]).await;
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        Follower { stream, told: Vec::new() }
+    }
+
     pub(super) async fn get(&self, credentials: Option<&Credentials>, path: &str) -> (u16, String) {
         let (code, answer) = self.ask(credentials, &format!("GET {path} HTTP/1.1\r\nHost: x\r\n")).await;
         (code, body(&answer))
@@ -254,8 +297,10 @@ pub(super) fn body(answer: &str) -> String {
     let mut body = String::new();
     while let Some((length, after)) = rest.split_once("\r\n") {
         let length = usize::from_str_radix(length, 16).unwrap();
-        body.push_str(&after[..length]);
-        rest = after[length..].trim_start_matches("\r\n");
+        // The last piece may still be on its way.
+        let Some((piece, after)) = after.split_at_checked(length) else { break };
+        body.push_str(piece);
+        rest = after.trim_start_matches("\r\n");
     }
     body
 }
