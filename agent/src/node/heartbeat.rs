@@ -223,7 +223,8 @@ impl Heartbeat {
         };
         self.notices.observe(&existing, &look.host.machine.boot_id, look.at);
         let wanted = self.wanted(&look, &existing);
-        let Some((patch, is_change)) = self.decide(&existing, &wanted) else {
+        let is_first_word = !self.reported && look.verdict != Verdict::Unknown;
+        let Some((patch, is_change)) = self.decide(&existing, &wanted, is_first_word) else {
             self.settle(&look);
             return Ok(());
         };
@@ -258,8 +259,9 @@ impl Heartbeat {
         Node { metadata, status: Some(status), spec: None }
     }
 
-    /// What to write, and whether it is more than a sign of life; none if nothing is due.
-    fn decide(&self, existing: &Node, wanted: &Node) -> Option<(Value, bool)> {
+    /// What to write, and whether it is more than a sign of life; none if nothing is due. A process's first word on
+    /// whether the node is ready is due at once, even if it is the old one.
+    fn decide(&self, existing: &Node, wanted: &Node, is_first_word: bool) -> Option<(Value, bool)> {
         let change = patch::changes(existing, wanted, self.addresses_are_ours()).filter(|change| {
             let is_futile = self.futile.as_ref() == Some(&patch::without_conditions(change));
             !is_futile || patch::conditions_differ(existing, wanted)
@@ -267,7 +269,7 @@ impl Heartbeat {
         if let Some(change) = change {
             return Some((change, true));
         }
-        let is_due = self.next_report.is_none_or(|at| Instant::now() >= at);
+        let is_due = is_first_word || self.next_report.is_none_or(|at| Instant::now() >= at);
         is_due.then(|| (patch::heartbeat(conditions(wanted)), false))
     }
 

@@ -193,7 +193,7 @@ fn condition(condition: &v1::RuntimeCondition) -> RuntimeCondition {
 }
 
 fn handler(handler: &v1::RuntimeHandler) -> RuntimeHandler {
-    let features = handler.features.clone().unwrap_or_default();
+    let features = handler.features.unwrap_or_default();
     RuntimeHandler {
         name: handler.name.clone(),
         recursive_read_only_mounts: features.recursive_read_only_mounts,
@@ -241,6 +241,19 @@ mod tests {
         let state = judge(&status(&[("RuntimeReady", true)]), None);
         assert!(state.ready && !state.network_ready);
         assert_eq!(state.problem, "NetworkReady is not reported");
+    }
+
+    #[test]
+    fn what_it_said_is_kept_with_its_handlers_in_order() {
+        let mut answer = status(&[("RuntimeReady", true)]);
+        let handler = |name: &str| v1::RuntimeHandler { name: name.to_owned(), features: None };
+        answer.runtime_handlers = vec![handler("runc"), handler("")];
+        answer.features =
+            Some(v1::RuntimeFeatures { supplemental_groups_policy: true, ..Default::default() });
+        let said = judge(&answer, None).said.unwrap();
+        let names: Vec<_> = said.handlers.iter().map(|handler| handler.name.as_str()).collect();
+        assert_eq!((names, said.supplemental_groups_policy), (vec!["", "runc"], Some(true)));
+        assert!(said.runtime.unwrap().status && said.network.is_none());
     }
 
     #[test]

@@ -39,7 +39,7 @@ async fn b27_what_others_write_stays_through_a_hundred_syncs() {
         let node = rig.api.node();
         let kept = node["metadata"]["labels"]["example.com/x"] == "y"
             && node["metadata"]["annotations"]["example.com/a"] == "b"
-            && node["metadata"]["annotations"]["example.com/count"] == count.to_string()
+            && node["metadata"]["annotations"]["example.com/count"] == json!(count.to_string())
             && node["spec"] == theirs["spec"]
             && node["status"]["conditions"].as_array().unwrap().contains(&theirs["status"]["conditions"][0]);
         lost += i32::from(!kept);

@@ -1,0 +1,20 @@
+//! The node in the API: a whole agent in virtual time against the fake runtime and the fake API server, whose Node
+//! authorizer and NodeRestriction bind it.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+#[path = "../fake_api/mod.rs"]
+mod fake_api;
+#[path = "../harness/mod.rs"]
+mod harness;
+
+mod cost;
+mod rig;
+mod start;
+mod truth;
