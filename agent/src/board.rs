@@ -18,7 +18,6 @@ use crate::runtime::watch::RuntimeState;
 use crate::server::https::Pods;
 use crate::server::lookup;
 use crate::server::views::{LookupError, Views};
-use crate::server::https::Pods;
 use crate::source::apiserver::ApiPods;
 use crate::source::desired::Desired;
 use crate::view::{ContainerView, EventView, ExplainView, PodView};
@@ -171,12 +170,5 @@ impl Views for Board {
             let what = if previous { "previous terminated container" } else { "container" };
             LookupError::NotFound(format!("{what} {:?} in pod {pod:?} has no log yet", found.name))
         })
-    }
-}
-
-impl Pods for Board {
-    /// What the sources want, as they want it.
-    fn pods(&self) -> Vec<Pod> {
-        self.desired.borrow().pods.values().map(|desired| Pod::clone(&desired.pod)).collect()
     }
 }

@@ -189,7 +189,11 @@ fn parts(
     let seccomp_root = config.root_dir.join("seccomp");
     Ok(Parts {
         node: config.node_name.clone(),
-        ownership: Ownership::Node(config.node_name.clone()),
+        ownership: if config.node.is_virtual {
+            Ownership::Virtual(config.node_name.clone())
+        } else {
+            Ownership::Node(config.node_name.clone())
+        },
         client,
         endpoint,
         disk,

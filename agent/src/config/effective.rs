@@ -21,6 +21,8 @@ use super::serving::{self, Serving};
 pub const DEFAULT_ADMIN_SOCKET: &str = "/run/pinnace/pinnace.sock";
 /// Socket of containerd.
 const DEFAULT_RUNTIME: &str = "unix:///run/containerd/containerd.sock";
+/// Where virtual nodes have their root directories.
+const VIRTUAL_ROOT_DIRS: &str = "/var/lib/pinnace";
 /// Where container logs go.
 const DEFAULT_POD_LOGS_DIR: &str = "/var/log/pods";
 /// Resolver file that pods inherit.
@@ -126,7 +128,7 @@ pub struct Inputs<'a> {
 
 /// The validated configuration, or every fault that was found.
 pub fn settle(inputs: Inputs<'_>) -> Result<Config, ConfigErrors> {
-    let mut faults = Faults { layers: inputs.layers, found: not_supported(inputs.flags) };
+    let mut faults = Faults { layers: inputs.layers, found: Vec::new() };
     for (field, reason) in range::faults(inputs.file) {
         faults.field(&field, reason);
     }
@@ -159,19 +161,22 @@ impl Faults<'_> {
     }
 }
 
-fn not_supported(flags: &RunFlags) -> Vec<ConfigError> {
-    let given = [("--virtual", flags.virtual_node)];
-    let reason = "not supported yet: this version runs static pods without an API server; leave it out";
-    given
-        .into_iter()
-        .filter(|(_, given)| *given)
-        .map(|(flag, _)| ConfigError::at("command line", flag, reason))
-        .collect()
+/// Virtual nodes share a machine with others: each has a directory of its own, named after it.
+fn root_dir(flags: &RunFlags, node_name: &str, directory: &Path) -> PathBuf {
+    if flags.virtual_node && flags.root_dir == Path::new(DEFAULT_ROOT_DIR) {
+        return Path::new(VIRTUAL_ROOT_DIRS).join(node_name);
+    }
+    directory.join(&flags.root_dir)
+}
+
+fn pod_logs_dir(flags: &RunFlags, root_dir: &Path) -> PathBuf {
+    if flags.virtual_node { root_dir.join("logs") } else { PathBuf::from(DEFAULT_POD_LOGS_DIR) }
 }
 
 fn build(inputs: Inputs<'_>, faults: &mut Faults<'_>) -> Config {
     let Inputs { flags, file, hostname, directory, .. } = inputs;
-    let root_dir = directory.join(&flags.root_dir);
+    let node_name = node_name(flags.hostname_override.as_deref(), hostname, faults);
+    let root_dir = root_dir(flags, &node_name, directory);
     let is_default_instance = root_dir == Path::new(DEFAULT_ROOT_DIR);
     let admin_socket = match &flags.admin_socket {
         Some(path) => directory.join(path),
@@ -192,9 +197,10 @@ fn build(inputs: Inputs<'_>, faults: &mut Faults<'_>) -> Config {
     for (field, reason) in server_faults {
         faults.field(field, reason);
     }
-    let node = node_settings(flags, file, faults);
+    let mut node = node_settings(flags, file, faults);
+    node.port = serving.as_ref().map_or(0, |serving| serving.address.port());
     Config {
-        node_name: node_name(flags.hostname_override.as_deref(), hostname, faults),
+        node_name,
         node_ips: node_ips(flags.node_ip.as_deref(), faults),
         static_pod_path: absolute(&file.static_pod_path, "staticPodPath", faults),
         file_check_frequency: period(file.file_check_frequency, Duration::from_secs(20)),
@@ -213,7 +219,7 @@ fn build(inputs: Inputs<'_>, faults: &mut Faults<'_>) -> Config {
         cert_dir,
         admin_socket,
         pod_logs_dir: absolute(&file.pod_logs_dir, "podLogsDir", faults)
-            .unwrap_or_else(|| PathBuf::from(DEFAULT_POD_LOGS_DIR)),
+            .unwrap_or_else(|| pod_logs_dir(flags, &root_dir)),
         max_pods: positive(file.max_pods).unwrap_or(110),
         pod_pids_limit: file.pod_pids_limit.and_then(|limit| u64::try_from(limit).ok()).filter(|n| *n > 0),
         seccomp_default: file.seccomp_default.unwrap_or(false),

@@ -152,8 +152,11 @@ fn the_api_server_is_optional() {
 }
 
 #[test]
-fn what_comes_later_is_refused_at_start() {
-    assert!(run(&["--virtual"], json!({})).unwrap_err().contains("--virtual: not supported yet"));
+fn a_virtual_node_keeps_to_directories_of_its_own() {
+    let config = run(&["--virtual", "--hostname-override=v1"], json!({})).unwrap();
+    assert_eq!(config.root_dir, PathBuf::from("/var/lib/pinnace/v1"));
+    assert_eq!(config.pod_logs_dir, PathBuf::from("/var/lib/pinnace/v1/logs"));
+    assert!(config.node.is_virtual && config.healthz.is_none() && config.serving.is_none());
 }
 
 #[test]

@@ -66,11 +66,8 @@ pub struct RunFlags {
     /// Directory of the node's certificates [default: pki in the root directory]
     #[arg(long, value_name = "DIR")]
     pub cert_dir: Option<PathBuf>,
-    /// Labels that the node registers with, as KEY=VALUE, separated by commas
-    #[arg(long, value_name = "LABELS")]
-    pub node_labels: Option<String>,
-    /// Not supported yet
-    #[arg(long = "virtual", hide = true)]
+    /// Be a node beside others on this machine, as virtual-kubelet is: with a taint, and only with pods of its own
+    #[arg(long = "virtual")]
     pub virtual_node: bool,
     /// What the kubelet's other flags say.
     #[arg(skip)]
@@ -156,7 +153,6 @@ impl RunFlags {
             kubeconfig: None,
             bootstrap_kubeconfig: None,
             cert_dir: None,
-            node_labels: None,
             virtual_node: false,
             extra: Extra::default(),
         }
@@ -238,7 +234,7 @@ impl SettingFlags {
             ("resolvConf", resolv_conf.as_ref().map(absolute)),
         ];
         let given = pairs.into_iter().filter_map(|(key, value)| Some((key, value?)));
-        let given = given.chain(node.pairs()).map(|(key, value)| (key.to_owned(), value));
+        let given = given.map(|(key, value)| (key.to_owned(), value));
         Layer { name: "command line".to_owned(), value: Value::Object(given.collect::<Map<_, _>>()) }
     }
 }

@@ -148,7 +148,8 @@ pub fn status(facts: &Facts<'_>, existing: &[NodeCondition]) -> NodeStatus {
         capacity: Some(facts.resources.capacity.clone()),
         allocatable: Some(facts.resources.allocatable.clone()),
         conditions: Some(conditions::conditions(existing, facts.pressure, facts.verdict, facts.now)),
-        daemon_endpoints: Some(NodeDaemonEndpoints {
+        // None where nothing listens: another node's server on the standard port would be taken for this one's.
+        daemon_endpoints: (facts.settings.port > 0).then(|| NodeDaemonEndpoints {
             kubelet_endpoint: Some(DaemonEndpoint { port: i32::from(facts.settings.port) }),
         }),
         features: facts

@@ -105,7 +105,7 @@ pub const KUBELET: &[Flag] = &[
     key("cgroup-root", Kind::Text, "cgroupRoot"),
     key("cgroups-per-qos", Kind::Switch, "cgroupsPerQOS"),
     key("client-ca-file", Kind::Text, "authentication.x509.clientCAFile"),
-    nothing("cloud-provider", Kind::Text, "the node is not marked as waiting for a cloud provider"),
+    arg("cloud-provider", Kind::Text),
     arg("cluster-dns", Kind::List),
     arg("cluster-domain", Kind::Text),
     arg("config", Kind::Text),
