@@ -205,7 +205,7 @@ impl SettingFlags {
             cluster_dns,
             cluster_domain,
             resolv_conf,
-            node,
+            node: _,
         } = self;
         let absolute = |path: &PathBuf| match path.as_os_str().is_empty() {
             true => Value::from(""),
