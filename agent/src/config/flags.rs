@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use super::command_line::{self, Extra};
 use super::duration::GoDuration;
-use super::layer::{COMMAND_LINE, Layer};
+use super::layer::Layer;
 
 /// The kubelet's default root directory.
 pub const DEFAULT_ROOT_DIR: &str = "/var/lib/kubelet";
@@ -233,7 +233,7 @@ impl SettingFlags {
             ("resolvConf", resolv_conf.as_ref().map(absolute)),
         ];
         let given = pairs.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?)));
-        Layer { name: COMMAND_LINE.to_owned(), value: Value::Object(given.collect::<Map<_, _>>()) }
+        Layer { name: "command line".to_owned(), value: Value::Object(given.collect::<Map<_, _>>()) }
     }
 }
 

@@ -16,7 +16,7 @@ pub const API_VERSION: &str = "kubelet.config.k8s.io/v1beta1";
 /// The only kind that is read.
 pub const KIND: &str = "KubeletConfiguration";
 
-/// What an error calls the layer of the flags.
+/// What an error calls the layer of the flags ([`super::flags`]).
 pub const COMMAND_LINE: &str = "command line";
 
 /// Paths that a file may give relative to its own directory
