@@ -132,6 +132,40 @@ mod tests {
     }
 
     #[test]
+    fn the_line_of_kubeadm_becomes_a_configuration() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name).display().to_string();
+        let head = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n";
+        let keys = "authentication: {x509: {clientCAFile: pki/ca.crt}, webhook: {enabled: true, cacheTTL: 0s}}\n\
+                    authorization: {mode: Webhook}\nrotateCertificates: true\n";
+        std::fs::write(path("config.yaml"), format!("{head}{keys}")).unwrap();
+        std::fs::write(path("kubelet.conf"), "").unwrap();
+        let line = format!(
+            "kubelet --bootstrap-kubeconfig=/no/such --kubeconfig={} --config={} --root-dir={} --port=10250 \
+             --container-runtime-endpoint=unix:///var/run/containerd/containerd.sock --node-ip=10.0.0.4 \
+             --pod-infra-container-image=registry.k8s.io/pause:3.10",
+            path("kubelet.conf"),
+            path("config.yaml"),
+            path("root")
+        );
+        let loaded = crate::config::load::load(&run(&line), "node-1", Path::new("/")).unwrap();
+        let config = loaded.config;
+        assert_eq!(config.kubeconfig, Some(path("kubelet.conf").into()));
+        assert_eq!(config.cert_dir, Path::new(&path("root/pki")));
+        let serving = config.serving.unwrap();
+        assert_eq!(serving.client_ca, Some(path("pki/ca.crt").into()));
+        assert_eq!((serving.address.port(), serving.open_to_all), (10_250, false));
+        assert_eq!(
+            loaded.warnings,
+            [
+                "--pod-infra-container-image has no effect here: the kubelet no longer has it since 1.35"
+                    .to_owned(),
+                format!("{}: set, but this version does not act on: rotateCertificates", path("config.yaml")),
+            ]
+        );
+    }
+
+    #[test]
     fn check_takes_the_flags_of_run_and_an_output() {
         let line = "pinnace check -o json --root-dir /x --port=1 --housekeeping-interval=1s";
         let Ok(Asked::To(arguments)) = read(line.split(' ').map(OsString::from)) else { panic!("{line}") };

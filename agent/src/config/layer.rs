@@ -16,6 +16,9 @@ pub const API_VERSION: &str = "kubelet.config.k8s.io/v1beta1";
 /// The only kind that is read.
 pub const KIND: &str = "KubeletConfiguration";
 
+/// What an error calls the layer of the flags ([`super::flags`]).
+pub const COMMAND_LINE: &str = "command line";
+
 /// Paths that a file may give relative to its own directory
 /// (upstream: `KubeletConfigurationPathRefs` in `pkg/kubelet/apis/config/helpers.go`).
 const RELATIVE_TO_FILE: [&str; 5] = [

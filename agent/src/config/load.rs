@@ -4,10 +4,11 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use super::command_line::table::{self, Flag, To};
 use super::effective::{Config, Inputs, settle};
 use super::error::{ConfigError, ConfigErrors};
 use super::flags::RunFlags;
-use super::layer::{Layer, merge, parse, typed};
+use super::layer::{COMMAND_LINE, Layer, merge, parse, typed};
 
 /// Largest configuration file, in bytes. Real ones have a few kilobytes; the cap keeps a wrong path, such as a
 /// device, from filling memory.
@@ -158,8 +159,14 @@ fn read(path: &Path) -> Result<String, ConfigError> {
     Ok(text)
 }
 
-/// Known keys with a value that this version does not act on, by the layer that sets them. Zero values are
-/// left out: files that kubeadm writes are full of them.
+/// The flag that sets a key.
+fn flag_of(key: &str) -> String {
+    let sets_it = |flag: &&Flag| matches!(flag.to, To::Key(path) if path == key);
+    table::all().find(sets_it).map_or_else(|| key.to_owned(), |flag| format!("--{}", flag.name))
+}
+
+/// Known keys with a value that this version does not act on, by the layer that sets them; flags by their names.
+/// Zero values of files are left out: those that kubeadm writes are full of them.
 fn idle_keys(layers: &[Layer]) -> Vec<String> {
     let says_something = |value: &serde_json::Value| {
         use serde_json::Value::{Array, Bool, Null, Number, Object, String};
@@ -178,9 +185,11 @@ fn idle_keys(layers: &[Layer]) -> Vec<String> {
     };
     let idle = |layer: &Layer| {
         let entries = layer.value.as_object().into_iter().flatten();
+        let is_flags = layer.name == COMMAND_LINE;
+        let said = |value: &serde_json::Value| says_something(value) || (is_flags && !value.is_null());
         let keys = entries
-            .filter(|(key, value)| !IN_USE.contains(&key.as_str()) && says_something(value) && known(key))
-            .map(|(key, _)| key.as_str());
+            .filter(|(key, value)| !IN_USE.contains(&key.as_str()) && said(value) && known(key))
+            .map(|(key, _)| if is_flags { flag_of(key) } else { key.clone() });
         let keys = keys.collect::<Vec<_>>().join(", ");
         (!keys.is_empty()).then(|| format!("{}: set, but this version does not act on: {keys}", layer.name))
     };
@@ -279,7 +288,9 @@ mod tests {
         assert_eq!(file.eviction_hard, Some([("nodefs.available".to_owned(), "5%".to_owned())].into()));
         assert_eq!(file.feature_gates.unwrap(), [("A".to_owned(), true), ("B".to_owned(), false)].into());
         assert_eq!(file.tls_cert_file.as_deref(), Some("/srv/c"));
+        let idle = "command line: set, but this version does not act on: --eviction-hard, --feature-gates";
         assert!(loaded.warnings.contains(&"odd".to_owned()), "{:?}", loaded.warnings);
+        assert!(loaded.warnings.contains(&idle.to_owned()), "{:?}", loaded.warnings);
     }
 
     #[test]

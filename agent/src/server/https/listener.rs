@@ -230,3 +230,25 @@ where
         self.0.spawn(request);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn failed_accepts_are_waited_out_longer_and_longer_and_told_of_once_a_minute() {
+        let mut failures = Failures::default();
+        let error = io::Error::from_raw_os_error(nix::libc::EMFILE);
+        let pauses: Vec<u128> = (0..7).map(|_| failures.next(&error).as_millis()).collect();
+        assert_eq!(pauses, [50, 100, 200, 400, 800, 1_000, 1_000]);
+        let said = failures.said;
+        tokio::time::advance(COMPLAINT - Duration::from_millis(1)).await;
+        failures.next(&error);
+        assert_eq!(failures.said, said);
+        tokio::time::advance(Duration::from_millis(1)).await;
+        failures.next(&error);
+        assert_ne!(failures.said, said);
+        failures.over();
+        assert_eq!(failures.next(&error), PAUSE.0);
+    }
+}

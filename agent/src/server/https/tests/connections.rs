@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use super::super::reload::{Reload, Seen};
 use super::super::{pair, tls, trust};
-use super::rig::{Authority, DEADLINE, Rig, append, connect, settings};
+use super::rig::{Authority, DEADLINE, Rig, append, connect, readers_of, settings};
 
 #[tokio::test]
 async fn http2_serves_requests_side_by_side_and_a_followed_log() {
@@ -38,6 +38,11 @@ async fn http2_serves_requests_side_by_side_and_a_followed_log() {
     append(&log, 1, "two");
     let second = tokio::time::timeout(DEADLINE, followed.frame()).await.expect("the second line in time");
     assert_eq!(second.unwrap().unwrap().into_data().unwrap(), "two\n");
+    readers_of(&log, 1).await;
+    drop(followed);
+    readers_of(&log, 0).await;
+    let health = client.send_request(request("/healthz")).await.unwrap();
+    assert_eq!(health.status(), 200, "the connection outlives the stream that was given up");
     rig.finish().await;
 }
 

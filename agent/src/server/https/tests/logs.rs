@@ -1,12 +1,11 @@
 //! Container logs over HTTPS: parameters, refusals, and what a pod could plant.
 
 use std::os::unix::fs::symlink;
-use std::time::Duration;
 
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::rig::{DEADLINE, Rig, append};
+use super::rig::{DEADLINE, Rig, append, readers_of};
 
 const LOG: &str = "/containerLogs/default/web-node1/main";
 
@@ -148,26 +147,13 @@ async fn a_followed_log_goes_on_over_rotation_until_its_container_ends() {
 async fn a_reader_that_goes_away_frees_the_log() {
     let rig = Rig::new(json!({})).await;
     let path = rig.pod("web", &["one"]);
-    let open_logs = || {
-        let files = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
-        files.filter(|file| std::fs::read_link(file.path()).is_ok_and(|target| target == path)).count()
-    };
-    let until = async |wanted: usize| {
-        let waited = async {
-            while open_logs() != wanted {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        let waited = tokio::time::timeout(DEADLINE, waited).await;
-        assert!(waited.is_ok(), "{} readers have the log open, wanted {wanted}", open_logs());
-    };
     let mut readers = Vec::new();
     for _ in 0..3 {
         readers.push(rig.follow(&format!("{LOG}?follow=1")).await);
     }
-    until(3).await;
+    readers_of(&path, 3).await;
     drop(readers);
-    until(0).await;
+    readers_of(&path, 0).await;
     rig.finish().await;
 }
 

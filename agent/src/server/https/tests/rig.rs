@@ -305,6 +305,21 @@ pub(super) fn body(answer: &str) -> String {
     body
 }
 
+/// Waits until so many have a log open.
+pub(super) async fn readers_of(path: &Path, wanted: usize) {
+    let count = || {
+        let files = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+        files.filter(|file| std::fs::read_link(file.path()).is_ok_and(|target| target == path)).count()
+    };
+    let waited = async {
+        while count() != wanted {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let waited = tokio::time::timeout(DEADLINE, waited).await;
+    assert!(waited.is_ok(), "{} have the log open, wanted {wanted}", count());
+}
+
 /// Appends a line that was written at so many seconds after ten.
 pub(super) fn append(path: &Path, second: usize, line: &str) {
     let at = "2026-11-21T10:00:00Z".parse::<Timestamp>().unwrap();
