@@ -2,10 +2,26 @@
 
 use std::time::Duration;
 
+use kube::api::{PatchParams, PostParams};
 use tokio::time::timeout;
 
 /// Deadline of a call about the node (`pkg/kubelet/kubelet.go`: the heartbeat client's timeout).
 pub const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Who a write is by, in the object's list of managed fields.
+const WRITER: &str = "pinnace";
+
+/// Parameters of a POST or PUT.
+#[must_use]
+pub fn posting() -> PostParams {
+    PostParams { field_manager: Some(WRITER.to_owned()), ..PostParams::default() }
+}
+
+/// Parameters of a PATCH.
+#[must_use]
+pub fn patching() -> PatchParams {
+    PatchParams { field_manager: Some(WRITER.to_owned()), ..PatchParams::default() }
+}
 
 /// A call that did not do what it should.
 #[derive(Debug, thiserror::Error)]

@@ -14,14 +14,14 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::{Node, NodeCondition};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Api;
-use kube::api::{Patch, PatchParams};
+use kube::api::Patch;
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::call::{CallError, DEADLINE, within};
+use super::call::{CallError, DEADLINE, patching, within};
 use super::capacity::Resources;
 use super::complaint::Complaint;
 use super::facts::{Look, Sources};
@@ -228,7 +228,7 @@ impl Heartbeat {
             self.settle(&look);
             return Ok(());
         };
-        let (params, body) = (PatchParams::default(), Patch::Strategic(&patch));
+        let (params, body) = (patching(), Patch::Strategic(&patch));
         let written = self.api.patch_status(&self.sources.name, &params, &body);
         let answer = within("write the node's status", DEADLINE, written).await?;
         let kept = patch::changes(&answer, &wanted, self.addresses_are_ours());

@@ -12,13 +12,12 @@ use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta, OwnerReference};
 use kube::Api;
-use kube::api::PostParams;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::call::{CallError, DEADLINE, within};
+use super::call::{CallError, DEADLINE, posting, within};
 use super::complaint::Complaint;
 use super::pace::{Dice, Doubling};
 use crate::chain::Chain;
@@ -147,7 +146,7 @@ impl LeaseKeeper {
             }
         };
         let renewed = renewed(&base, &self.config, owner, now);
-        let params = PostParams::default();
+        let params = posting();
         let put = self.api.replace(&self.config.node, &params, &renewed);
         match within("renew the node's lease", self.deadline(), put).await {
             Ok(lease) => self.last = Some(lease),
@@ -163,7 +162,7 @@ impl LeaseKeeper {
 
     async fn create(&mut self, owner: &Arc<str>, now: Timestamp) -> Result<(), CallError> {
         let lease = renewed(&Lease::default(), &self.config, owner, now);
-        let params = PostParams::default();
+        let params = posting();
         let made = self.api.create(&params, &lease);
         self.last = Some(within("make the node's lease", self.deadline(), made).await?);
         Ok(())

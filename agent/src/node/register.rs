@@ -2,9 +2,9 @@
 
 use k8s_openapi::api::core::v1::Node;
 use kube::Api;
-use kube::api::{Patch, PatchParams, PostParams};
+use kube::api::Patch;
 
-use super::call::{CallError, DEADLINE, within};
+use super::call::{CallError, DEADLINE, patching, posting, within};
 use super::known::Known;
 use super::patch;
 use super::refusal::{Refusal, examine};
@@ -60,7 +60,7 @@ impl Registrar {
     ) -> Result<Registered, RegisterError> {
         let mut refused = None;
         if settings.register {
-            let params = PostParams::default();
+            let params = posting();
             let made = self.api.create(&params, initial);
             match within("make the node's object", DEADLINE, made).await {
                 Ok(node) => {
@@ -88,7 +88,7 @@ impl Registrar {
             self.known.learn(existing);
             return Ok(());
         };
-        let (params, patch) = (PatchParams::default(), Patch::Strategic(&patch));
+        let (params, patch) = (patching(), Patch::Strategic(&patch));
         let patched = self.api.patch_status(name, &params, &patch);
         self.known.learn(within("reconcile the node's object", DEADLINE, patched).await?);
         Ok(())

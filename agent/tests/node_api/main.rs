@@ -15,6 +15,7 @@ mod fake_api;
 mod harness;
 
 mod cost;
+mod real;
 mod rig;
 mod start;
 mod truth;
