@@ -161,7 +161,7 @@ pub const FIELDS: &[Field] = &[
     built("spec.containers[].terminationMessagePath"),
     built("spec.containers[].terminationMessagePolicy"),
     built("spec.containers[].tty"),
-    holds("spec.containers[].volumeDevices", VOLUMES),
+    holds("spec.containers[].volumeDevices", "block devices are not built yet"),
     built("spec.containers[].volumeMounts[].mountPath"),
     harmless(
         "spec.containers[].volumeMounts[].mountPropagation",
