@@ -56,7 +56,8 @@ async fn a_black_hole_swallows_old_watches_for_ever_and_new_calls_until_it_ends(
     api.up();
     wire.get("/api/v1/nodes").await.expect(200);
     assert!(watch.try_next(Duration::from_secs(600)).await.is_err());
-    let watches = api.requests().into_iter().filter(|request| request.verb == Verb::Watch && request.ended.is_none());
+    let watches =
+        api.requests().into_iter().filter(|request| request.verb == Verb::Watch && request.ended.is_none());
     assert_eq!(watches.count(), 1, "the server does not know that nobody hears it");
     drop(watch);
     assert_eq!(api.count(|request| request.ended.is_none()), 0);

@@ -41,7 +41,10 @@ async fn a_kubeconfig_leads_over_plain_http() {
     pod(&api, "p");
     let mut watch = direct.watch("/api/v1/pods?resourceVersion=0").await;
     watch.event("ADDED", "p").await;
-    let changed = direct.patch("/api/v1/namespaces/default/pods/p/status", json!({ "status": { "phase": "Running" } })).await.expect(200);
+    let changed = direct
+        .patch("/api/v1/namespaces/default/pods/p/status", json!({ "status": { "phase": "Running" } }))
+        .await
+        .expect(200);
     assert_eq!(changed["status"]["phase"], "Running");
     watch.event("MODIFIED", "p").await;
 }
