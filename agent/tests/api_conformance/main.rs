@@ -52,6 +52,7 @@ mod lists;
 mod network;
 mod node_rules;
 mod objects;
+mod random;
 mod sockets;
 mod statuses;
 mod tokens;

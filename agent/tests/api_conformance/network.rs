@@ -93,6 +93,16 @@ async fn a_lagging_watch_shows_everything_later() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_repeating_watch_tells_everything_twice() {
+    let (api, wire, watch) = start().await;
+    drop(watch);
+    api.fault(On::verb(Verb::Watch), Fault::Repeat);
+    let mut watch = wire.watch(&format!("{PATH}{}", api.version())).await;
+    pod(&api, "p");
+    assert_eq!(watch.event("ADDED", "p").await, watch.event("ADDED", "p").await);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_lost_version_is_an_error_event_for_an_old_watch() {
     let (api, wire, watch) = start().await;
     drop(watch);

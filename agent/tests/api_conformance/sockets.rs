@@ -50,6 +50,15 @@ async fn a_kubeconfig_leads_over_plain_http() {
 }
 
 #[tokio::test]
+async fn http_2_with_prior_knowledge_works() {
+    let (_api, served, _proxy, _wire) = start().await;
+    let mut builder = hyper_util::client::legacy::Client::builder(hyper_util::rt::TokioExecutor::new());
+    let client = builder.http2_only(true).build_http::<http_body_util::Empty<bytes::Bytes>>();
+    let answer = client.get(format!("http://{}/version", served.address).parse().unwrap()).await.unwrap();
+    assert_eq!((answer.status().as_u16(), answer.version()), (200, http::Version::HTTP_2));
+}
+
+#[tokio::test]
 async fn a_client_that_goes_away_ends_its_watch() {
     let (api, served, _proxy, _wire) = start().await;
     let direct = Wire { client: client(served.address).await };

@@ -20,7 +20,9 @@ pub fn patch(state: &mut State, call: &Call<'_>) -> Result<Reply, Failure> {
     let mut new = (*old).clone();
     match call.content.split(';').next().unwrap_or_default().trim() {
         STRATEGIC => {
-            strategic_merge(target.kind.kind, &mut new, &call.body).map_err(Failure::bad_request)?;
+            // Upstream has no better word for a patch that makes no sense.
+            let refused = |text: String| Failure::new(500, "", text);
+            strategic_merge(target.kind.kind, &mut new, &call.body).map_err(refused)?;
         }
         MERGE => json_merge(&mut new, &call.body),
         _ => {
