@@ -60,9 +60,9 @@ pub fn body(kind: &Kind, object: &mut Value) -> Result<(), Failure> {
             }
         }
         add_states(object);
-        if let Some(finalizers) = object.pointer_mut("/metadata/finalizers") {
-            tidy(finalizers);
-        }
+    }
+    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.retain(|_, value| !is_empty(value) && value.as_object().is_none_or(|map| !map.is_empty()));
     }
     object["apiVersion"] = Value::String(kind.api_version());
     object["kind"] = Value::String(kind.kind.to_owned());

@@ -41,6 +41,11 @@ impl Merger<'_> {
         for (key, order) in patch {
             if let Some(field) = key.strip_prefix(ORDER) {
                 self.check_order(patch.get(field), order, &join(path, field))?;
+                let lists =
+                    [into.get(field), patch.get(field)].into_iter().flatten().filter_map(Value::as_array);
+                if lists.clone().next().is_some() && lists.clone().all(Vec::is_empty) {
+                    return Err("no elements in any of the given slices".to_owned());
+                }
             }
         }
         let before = into.clone();
@@ -135,9 +140,18 @@ impl Merger<'_> {
             List::Keyed(key) => left.get(key).is_some() && left.get(key) == right.get(key),
             List::Set | List::Atomic => left == right,
         };
-        let deletes = |item: &&Value| item.as_object().and_then(directives::of) == Some("delete");
+        let orders = |item: &Value| item.as_object().and_then(directives::of).map(str::to_owned);
+        let mut items = given.iter().filter(|item| orders(item).as_deref() != Some("delete")).peekable();
         let mut left = order.iter();
-        if given.iter().filter(|item| !deletes(item)).all(|item| left.any(|named| same(named, item))) {
+        // Orders are passed over, but only as long as there is something left to compare with.
+        while left.len() > 0 && items.peek().is_some() {
+            if items.next_if(|item| orders(item).is_some()).is_some() {
+                continue;
+            }
+            let Some(named) = left.next() else { break };
+            let _matched = items.next_if(|item| same(named, item));
+        }
+        if order.is_empty() || items.peek().is_none() {
             return Ok(());
         }
         let (given, order) = (Value::from(given.clone()), Value::from(order.clone()));

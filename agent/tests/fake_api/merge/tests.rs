@@ -74,11 +74,7 @@ fn an_order_sorts_the_named_and_keeps_the_others_in_place() {
 
 #[test]
 fn an_order_that_the_patch_does_not_keep_is_refused() {
-    for list in [
-        json!([{ "type": "A" }, { "type": "B" }]),
-        json!([{ "type": "C" }]),
-        json!([{ "$patch": "replace" }]),
-    ] {
+    for list in [json!([{ "type": "A" }, { "type": "B" }]), json!([{ "type": "C" }])] {
         let patch = json!({ "status": { "$setElementOrder/conditions": [{ "type": "B" }, { "type": "A" }], "conditions": list } });
         let error = strategic_merge("Pod", &mut json!({ "status": {} }), &patch).unwrap_err();
         assert!(error.contains("doesn't match $setElementOrder list"), "{error}");
