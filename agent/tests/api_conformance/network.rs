@@ -43,6 +43,14 @@ async fn a_dead_server_resets_and_refuses_and_comes_back() {
     api.down();
     assert!(watch.try_next(Duration::from_secs(1)).await.unwrap().is_none_or(|event| event == Value::Null));
     assert!(wire.client.apiserver_version().await.is_err());
+    let call = wire.client.request_text(http::Request::get("/api/v1/nodes").body(Vec::new()).unwrap());
+    assert!(call.await.is_err());
+    let tried = api.requests().pop().unwrap();
+    assert_eq!(
+        (tried.verb, tried.status, tried.ended.is_some()),
+        (Verb::List, None, true),
+        "attempts are counted"
+    );
     api.up();
     assert_eq!(wire.client.apiserver_version().await.unwrap().minor, "36");
 }

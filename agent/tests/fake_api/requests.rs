@@ -64,7 +64,7 @@ impl fmt::Display for Verb {
     }
 }
 
-/// One request.
+/// One request, or one attempt while nobody listened: that has no status and changed nothing.
 #[derive(Debug, Clone)]
 pub struct Request {
     pub at: Instant,

@@ -14,9 +14,6 @@ pub fn patch(state: &mut State, call: &Call<'_>) -> Result<Reply, Failure> {
         return Err(Failure::no_such_resource());
     }
     let old = held(state, target)?;
-    if !call.body.is_object() {
-        return Err(Failure::bad_request("the patch is not a JSON object"));
-    }
     let mut new = (*old).clone();
     match call.content.split(';').next().unwrap_or_default().trim() {
         STRATEGIC => {
