@@ -135,8 +135,8 @@ fn cut_time(key: &str, value: &mut Value) {
 mod tests {
     use serde_json::json;
 
+    use super::super::kinds::Kind;
     use super::{body, is_micro_time};
-    use crate::fake_api::kinds::Kind;
 
     #[test]
     fn a_status_comes_back_as_the_server_writes_it() {

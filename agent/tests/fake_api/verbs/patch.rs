@@ -1,9 +1,9 @@
 //! PATCH: strategic merge and JSON merge.
 
+use super::super::merge::{json_merge, strategic_merge};
+use super::super::state::State;
+use super::super::status::Failure;
 use super::{Call, Reply, commit, held};
-use crate::fake_api::merge::{json_merge, strategic_merge};
-use crate::fake_api::state::State;
-use crate::fake_api::status::Failure;
 
 const STRATEGIC: &str = "application/strategic-merge-patch+json";
 const MERGE: &str = "application/merge-patch+json";
