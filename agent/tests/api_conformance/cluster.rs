@@ -12,6 +12,9 @@ use serde_json::{Value, json};
 use crate::fake_api::FakeApi;
 use crate::wire::Wire;
 
+/// The name of a node, with `system:node:` before it, must fit the 64 characters of a certificate's subject.
+const MOST: usize = 48;
+
 /// The client, and the names that belong to this case.
 pub struct Cluster {
     pub wire: Wire,
@@ -33,11 +36,14 @@ impl Cluster {
     pub async fn real(case: &str) -> Option<Self> {
         let Some(script) = std::env::var_os("PINNACE_TEST_CLUSTER") else {
             let required = std::env::var_os("PINNACE_TEST_REQUIRE_CLUSTER").is_some_and(|value| value == "1");
-            assert!(!required, "PINNACE_TEST_CLUSTER is not set, and PINNACE_TEST_REQUIRE_CLUSTER=1 asks for it");
+            assert!(
+                !required,
+                "PINNACE_TEST_CLUSTER is not set, and PINNACE_TEST_REQUIRE_CLUSTER=1 asks for it"
+            );
             eprintln!("skipped {case}: PINNACE_TEST_CLUSTER does not name the script of a cluster");
             return None;
         };
-        let name = format!("conformance-{}-{}", case.replace('_', "-"), std::process::id());
+        let name = format!("conf-{}-{}", std::process::id(), case.replace('_', "-"));
         let cluster = Self::over(client(&script, "admin").await, &name, None);
         cluster.prepare().await;
         Some(cluster)
@@ -54,7 +60,7 @@ impl Cluster {
     }
 
     fn over(client: Client, name: &str, fake: Option<FakeApi>) -> Self {
-        let short: String = name.chars().take(60).collect();
+        let short: String = name.chars().take(MOST).collect();
         let name = short.trim_end_matches('-').to_owned();
         Self { wire: Wire { client }, namespace: name.clone(), node: name, fake }
     }

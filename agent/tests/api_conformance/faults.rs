@@ -46,7 +46,8 @@ async fn latency_takes_virtual_time_and_calls_overlap() {
     let pods = node(&api, &["a", "b"]);
     api.fault(On::writes().resource("pods"), Fault::Latency(Duration::from_millis(20)));
     let began = Instant::now();
-    let (one, two, three) = tokio::join!(patch(&pods, "a", "Running"), patch(&pods, "b", "Running"), patch(&pods, "a", "Failed"));
+    let (one, two, three) =
+        tokio::join!(patch(&pods, "a", "Running"), patch(&pods, "b", "Running"), patch(&pods, "a", "Failed"));
     assert!(one.is_ok() && two.is_ok() && three.is_ok());
     assert_eq!(began.elapsed().as_millis(), 20);
     assert_eq!(api.most_writes_at_once("pods"), 2, "two writes of a were under way");
@@ -59,7 +60,11 @@ async fn refusals_count_their_requests() {
     let api = FakeApi::new();
     let pods = node(&api, &["a"]);
     let second = api.fault(On::verb(Verb::Patch).sub("status").name("a").nth(2), Fault::conflict());
-    let codes = [code(patch(&pods, "a", "Running").await), code(patch(&pods, "a", "Running").await), code(patch(&pods, "a", "Running").await)];
+    let codes = [
+        code(patch(&pods, "a", "Running").await),
+        code(patch(&pods, "a", "Running").await),
+        code(patch(&pods, "a", "Running").await),
+    ];
     assert_eq!(codes, [200, 409, 200]);
     assert_eq!(api.hits(second), 1);
     api.fault(On::any().lasting(Duration::from_secs(10)), Fault::too_many(3));
@@ -96,7 +101,9 @@ async fn a_lost_reply_is_a_commit_that_nobody_heard_of() {
     assert!(timeout(Duration::from_secs(10), patch(&pods, "b", "Running")).await.is_err());
     assert_eq!((phase(&api, "a"), phase(&api, "b")), (json!("Running"), json!("Running")));
     let log = api.requests();
-    assert!(log.iter().all(|request| request.committed && request.status.is_none() && request.ended.is_some()));
+    assert!(
+        log.iter().all(|request| request.committed && request.status.is_none() && request.ended.is_some())
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -36,8 +36,13 @@ macro_rules! cases {
                 #[tokio::test]
                 async fn $case() {
                     let Some(cluster) = crate::cluster::Cluster::real(stringify!($case)).await else { return };
-                    super::$case(&cluster).await;
+                    let case = std::panic::AssertUnwindSafe(super::$case(&cluster));
+                    let outcome = futures::FutureExt::catch_unwind(case).await;
+                    // Also after a failure: others use this cluster.
                     cluster.remove().await;
+                    if let Err(panic) = outcome {
+                        std::panic::resume_unwind(panic);
+                    }
                 }
             )*
         }
@@ -52,6 +57,7 @@ mod lists;
 mod network;
 mod node_rules;
 mod objects;
+mod random;
 mod sockets;
 mod statuses;
 mod tokens;

@@ -43,6 +43,14 @@ async fn a_dead_server_resets_and_refuses_and_comes_back() {
     api.down();
     assert!(watch.try_next(Duration::from_secs(1)).await.unwrap().is_none_or(|event| event == Value::Null));
     assert!(wire.client.apiserver_version().await.is_err());
+    let call = wire.client.request_text(http::Request::get("/api/v1/nodes").body(Vec::new()).unwrap());
+    assert!(call.await.is_err());
+    let tried = api.requests().pop().unwrap();
+    assert_eq!(
+        (tried.verb, tried.status, tried.ended.is_some()),
+        (Verb::List, None, true),
+        "attempts are counted"
+    );
     api.up();
     assert_eq!(wire.client.apiserver_version().await.unwrap().minor, "36");
 }
@@ -56,7 +64,8 @@ async fn a_black_hole_swallows_old_watches_for_ever_and_new_calls_until_it_ends(
     api.up();
     wire.get("/api/v1/nodes").await.expect(200);
     assert!(watch.try_next(Duration::from_secs(600)).await.is_err());
-    let watches = api.requests().into_iter().filter(|request| request.verb == Verb::Watch && request.ended.is_none());
+    let watches =
+        api.requests().into_iter().filter(|request| request.verb == Verb::Watch && request.ended.is_none());
     assert_eq!(watches.count(), 1, "the server does not know that nobody hears it");
     drop(watch);
     assert_eq!(api.count(|request| request.ended.is_none()), 0);
@@ -89,6 +98,16 @@ async fn a_lagging_watch_shows_everything_later() {
     let began = Instant::now();
     watch.event("ADDED", "p").await;
     assert_eq!(began.elapsed().as_secs(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_repeating_watch_tells_everything_twice() {
+    let (api, wire, watch) = start().await;
+    drop(watch);
+    api.fault(On::verb(Verb::Watch), Fault::Repeat);
+    let mut watch = wire.watch(&format!("{PATH}{}", api.version())).await;
+    pod(&api, "p");
+    assert_eq!(watch.event("ADDED", "p").await, watch.event("ADDED", "p").await);
 }
 
 #[tokio::test(start_paused = true)]

@@ -41,9 +41,21 @@ async fn a_kubeconfig_leads_over_plain_http() {
     pod(&api, "p");
     let mut watch = direct.watch("/api/v1/pods?resourceVersion=0").await;
     watch.event("ADDED", "p").await;
-    let changed = direct.patch("/api/v1/namespaces/default/pods/p/status", json!({ "status": { "phase": "Running" } })).await.expect(200);
+    let changed = direct
+        .patch("/api/v1/namespaces/default/pods/p/status", json!({ "status": { "phase": "Running" } }))
+        .await
+        .expect(200);
     assert_eq!(changed["status"]["phase"], "Running");
     watch.event("MODIFIED", "p").await;
+}
+
+#[tokio::test]
+async fn http_2_with_prior_knowledge_works() {
+    let (_api, served, _proxy, _wire) = start().await;
+    let mut builder = hyper_util::client::legacy::Client::builder(hyper_util::rt::TokioExecutor::new());
+    let client = builder.http2_only(true).build_http::<http_body_util::Empty<bytes::Bytes>>();
+    let answer = client.get(format!("http://{}/version", served.address).parse().unwrap()).await.unwrap();
+    assert_eq!((answer.status().as_u16(), answer.version()), (200, http::Version::HTTP_2));
 }
 
 #[tokio::test]

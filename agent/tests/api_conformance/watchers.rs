@@ -34,7 +34,14 @@ async fn follow(cluster: &Cluster, config: watcher::Config) {
     let mut next = async || {
         let event =
             tokio::time::timeout(Duration::from_secs(15), events.try_next()).await.expect("no event in 15 s");
-        match event.unwrap().unwrap() {
+        let event = match event {
+            Err(watcher::Error::WatchError(status)) if cluster.fake.is_none() => {
+                assert!(!can_stream(&serde_json::to_value(&status).unwrap()), "{status}");
+                return "refused".to_owned();
+            }
+            event => event.unwrap().unwrap(),
+        };
+        match event {
             Event::Init => "init".to_owned(),
             Event::InitApply(pod) => format!("has {}", pod.name_any()),
             Event::InitDone => "done".to_owned(),

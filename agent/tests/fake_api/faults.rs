@@ -27,6 +27,8 @@ pub enum Fault {
     CutReply,
     /// A watch gets so many events (bookmarks are events), then half of the next one and a reset.
     CutWatch(usize),
+    /// A watch tells every event twice.
+    Repeat,
     /// A watch opens and stays silent.
     Silent,
     /// Events of a watch arrive this much later.

@@ -101,9 +101,9 @@ impl Target {
     /// Parses a path; None when there is no such resource.
     pub fn parse(path: &str) -> Option<Self> {
         let mut parts: Vec<&str> = path.trim_matches('/').split('/').collect();
-        let group = match parts.first()? {
-            &"api" => "",
-            &"apis" => parts.get(1).copied()?,
+        let group = match *parts.first()? {
+            "api" => "",
+            "apis" => parts.get(1).copied()?,
             _ => return None,
         };
         let skipped = if group.is_empty() { 1 } else { 2 };

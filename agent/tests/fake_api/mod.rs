@@ -9,6 +9,10 @@
 //! client ─ request ─▶ service ─ faults ─▶ verbs ─▶ store ─▶ change log ─▶ watch streams
 //!                        └──▶ request log (tests count calls in it)
 //! ```
+//!
+//! A test: `FakeApi::starting_at(wall)`, the agent with [`FakeApi::client_of_node`], then [`FakeApi::create`] a pod
+//! with `spec.nodeName`, [`FakeApi::watch_until`] its condition is there, and count in [`FakeApi::requests`].
+//! What the fake says is held against a real kube-apiserver by the cases of `api_conformance`.
 
 #![allow(
     dead_code,

@@ -37,9 +37,7 @@ impl FakeApi {
         let mut state = self.lock();
         state.network = network;
         if let Some(mark) = mark {
-            for request in state.requests.iter_mut().filter(|request| request.ended.is_none()) {
-                request.mark = Some(mark);
-            }
+            state.mark(mark, |_| true);
         }
         drop(state);
         self.wake();
@@ -66,15 +64,7 @@ impl FakeApi {
     }
 
     fn mark_watches(&self, resource: &str, mark: Mark) {
-        let mut state = self.lock();
-        let open = state
-            .requests
-            .iter_mut()
-            .filter(|request| request.ended.is_none() && request.verb == Verb::Watch);
-        for request in open.filter(|request| request.resource == resource) {
-            request.mark = Some(mark);
-        }
-        drop(state);
+        self.lock().mark(mark, |request| request.verb == Verb::Watch && request.resource == resource);
         self.wake();
     }
 }

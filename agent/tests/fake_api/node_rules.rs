@@ -1,6 +1,6 @@
 //! What a node may do: the parts of the Node authorizer and of NodeRestriction that a kubelet can trip over.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::identity::Identity;
 use super::kinds::{Kind, Target};
@@ -96,7 +96,7 @@ fn mirror_owner(node: &str, call: &Call<'_>) -> Result<(), Failure> {
             }
             "with a controller owner reference set to itself"
         }
-        [_] => "with an owner reference set to itself",
+        [] | [_] => "with an owner reference set to itself",
         _ => "with a single owner reference set to itself",
     };
     Err(Failure::forbidden(call.target, &format!("node {node:?} can only create pods {why}")))
@@ -220,8 +220,12 @@ fn tokens(state: &State, node: &str, call: &Call<'_>) -> Result<(), Failure> {
         return Err(Failure::forbidden(target, "node requested token with a pod binding without a uid"));
     }
     let pods = Kind::named("pods");
-    let Some(pod) = state.store.get(&Key::new(pods, target.namespace(), text(bound, "/name"))) else {
-        return Err(Failure::forbidden(target, &format!("pods {:?} not found", text(bound, "/name"))));
+    let name = text(bound, "/name");
+    let Some(pod) = state.store.get(&Key::new(pods, target.namespace(), name)) else {
+        // Here the admission plugin's own cache answers, which has another word for the resource.
+        let mut failure = Failure::new(404, "NotFound", format!("pod {name:?} not found"));
+        failure.details = json!({ "name": name, "kind": "pod" });
+        return Err(failure);
     };
     if text(pod, "/spec/nodeName") != node {
         return Err(Failure::forbidden(
@@ -229,5 +233,26 @@ fn tokens(state: &State, node: &str, call: &Call<'_>) -> Result<(), Failure> {
             "node requested token bound to a pod scheduled on a different node",
         ));
     }
-    Ok(())
+    audience(node, call, pod)
+}
+
+/// A node gets tokens for the audiences that the pod's volumes ask for.
+fn audience(node: &str, call: &Call<'_>, pod: &Value) -> Result<(), Failure> {
+    let asked = call.body["spec"]["audiences"].as_array().into_iter().flatten();
+    let asked: Vec<&str> = asked.filter_map(Value::as_str).collect();
+    if asked.len() > 1 {
+        return Err(Failure::forbidden(call.target, "node may only request 0 or 1 audiences"));
+    }
+    let asked = asked.first().copied().unwrap_or_default();
+    let volumes = pod["spec"]["volumes"].as_array().into_iter().flatten();
+    let sources = volumes.flat_map(|volume| volume["projected"]["sources"].as_array().into_iter().flatten());
+    let mut tokens = sources.filter_map(|source| source.get("serviceAccountToken"));
+    if tokens.any(|token| text(token, "/audience") == asked) {
+        return Ok(());
+    }
+    let text = format!(
+        "audience {asked:?} not found in pod spec volume, system:node:{node} is not authorized to request tokens for \
+         this audience"
+    );
+    Err(Failure::forbidden(call.target, &text))
 }

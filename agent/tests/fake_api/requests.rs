@@ -64,7 +64,7 @@ impl fmt::Display for Verb {
     }
 }
 
-/// One request.
+/// One request, or one attempt while nobody listened: that has no status and changed nothing.
 #[derive(Debug, Clone)]
 pub struct Request {
     pub at: Instant,
@@ -157,10 +157,12 @@ impl Open {
             mark: None,
         };
         let mut state = api.lock();
-        let open = state.requests.iter().filter(|other| other.ended.is_none() && other.is_write());
+        let open =
+            state.open.iter().filter_map(|id| state.requests.get(*id)).filter(|other| other.is_write());
         request.others = open.filter(|other| other.same_object(&request)).count();
         state.requests.push(request);
         let id = state.requests.len() - 1;
+        state.open.insert(id);
         drop(state);
         Self { api: api.clone(), id }
     }
@@ -180,6 +182,8 @@ impl Open {
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.with(|request| request.ended = Some(Instant::now()));
+        let mut state = self.api.lock();
+        state.open.remove(&self.id);
+        state.requests[self.id].ended = Some(Instant::now());
     }
 }

@@ -32,14 +32,18 @@ where
 {
     let (parts, body) = request.into_parts();
     let bytes = body.collect().await.map_err(|error| io::Error::other(error.to_string()))?.to_bytes();
-    network::pass(&api).await?;
     let (verb, target, asked) = match understand(&parts) {
         Ok(understood) => understood,
-        Err(failure) => return Ok(plain(&api, &parts, &failure)),
+        Err(failure) => {
+            network::pass(&api).await?;
+            return Ok(plain(&api, &parts, &failure));
+        }
     };
     let parsed = serde_json::from_slice::<Value>(&bytes);
     let body = if bytes.is_empty() { Ok(Value::Null) } else { parsed };
     let open = Open::begin(&api, &identity, &parts, verb, &target, body.as_ref().unwrap_or(&Value::Null));
+    // After the log: a test may want to count what was tried while nobody listened.
+    network::pass(&api).await?;
     let faults = meet_faults(&api, &open);
     delay(&faults).await?;
     let outcome = match (refusal(&faults), body) {

@@ -1,5 +1,6 @@
 //! Everything the server holds, behind one lock.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -9,7 +10,7 @@ use tokio::time::Instant;
 use super::faults::Rule;
 use super::kinds::Kind;
 use super::network::Network;
-use super::requests::Request;
+use super::requests::{Mark, Request};
 use super::store::{Key, Object, Store};
 use super::wall::{Wall, seconds};
 
@@ -32,6 +33,8 @@ pub struct State {
     pub wall: Wall,
     /// By request id.
     pub requests: Vec<Request>,
+    /// Ids of the requests that are under way.
+    pub open: BTreeSet<usize>,
     pub rules: Vec<Rule>,
     pub network: Network,
     pub tokens: Vec<Token>,
@@ -52,6 +55,7 @@ impl State {
             store: Store::new(),
             wall: Wall::new(wall),
             requests: Vec::new(),
+            open: BTreeSet::new(),
             rules: Vec::new(),
             network: Network::default(),
             tokens: Vec::new(),
@@ -102,6 +106,15 @@ impl State {
 
     pub fn remove(&mut self, key: &Key) -> Option<Object> {
         self.store.remove(key, Instant::now())
+    }
+
+    /// Marks the requests that are under way and fit.
+    pub fn mark(&mut self, mark: Mark, fits: impl Fn(&Request) -> bool) {
+        for id in &self.open {
+            if let Some(request) = self.requests.get_mut(*id).filter(|request| fits(request)) {
+                request.mark = Some(mark);
+            }
+        }
     }
 
     /// Wall time as `metav1.Time`.

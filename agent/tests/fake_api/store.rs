@@ -151,8 +151,13 @@ impl Store {
 }
 
 fn pick(objects: &BTreeMap<Key, Object>, kind: &Kind, namespace: Option<&str>) -> Vec<(Key, Object)> {
-    let resource = kind.qualified();
-    let wanted = |key: &Key| key.resource == resource && namespace.is_none_or(|asked| key.namespace == asked);
-    let found = objects.iter().filter(|(key, _)| wanted(key));
+    let first = Key {
+        resource: kind.qualified(),
+        namespace: namespace.unwrap_or_default().to_owned(),
+        name: String::new(),
+    };
+    let within =
+        |key: &Key| key.resource == first.resource && namespace.is_none_or(|asked| key.namespace == asked);
+    let found = objects.range(&first..).take_while(|(key, _)| within(key));
     found.map(|(key, object)| (key.clone(), Arc::clone(object))).collect()
 }

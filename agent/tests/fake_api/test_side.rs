@@ -178,7 +178,7 @@ impl FakeApi {
         writes.map(|request| request.others + 1).max().unwrap_or_default()
     }
 
-    /// How many writes of each object there were, by `namespace/name`.
+    /// How many writes of each object were tried, by `namespace/name`, those included that found nobody.
     pub fn writes_by_name(&self, resource: &str) -> BTreeMap<String, usize> {
         let mut counts = BTreeMap::new();
         for request in

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::kinds::Kind;
 use super::reading::text;
@@ -59,9 +59,10 @@ pub fn body(kind: &Kind, object: &mut Value) -> Result<(), Failure> {
                 tidy(value);
             }
         }
-        if let Some(finalizers) = object.pointer_mut("/metadata/finalizers") {
-            tidy(finalizers);
-        }
+        add_states(object);
+    }
+    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.retain(|_, value| !is_empty(value) && value.as_object().is_none_or(|map| !map.is_empty()));
     }
     object["apiVersion"] = Value::String(kind.api_version());
     object["kind"] = Value::String(kind.kind.to_owned());
@@ -75,6 +76,19 @@ fn decodes<K: DeserializeOwned>(kind: &Kind, object: &Value) -> Result<(), Failu
             let name = kind.kind;
             let text = format!("{name} in version {:?} cannot be handled as a {name}: {error}", kind.version);
             Err(Failure::bad_request(text))
+        }
+    }
+}
+
+/// Structs that are no pointers are always written: an empty state of a container is there as `{}`.
+fn add_states(object: &mut Value) {
+    for list in ["containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses"] {
+        let path = format!("/status/{list}");
+        let statuses = object.pointer_mut(&path).and_then(Value::as_array_mut);
+        for status in statuses.into_iter().flatten().filter_map(Value::as_object_mut) {
+            for key in ["state", "lastState"] {
+                status.entry(key).or_insert_with(|| Value::Object(Map::new()));
+            }
         }
     }
 }
@@ -121,8 +135,8 @@ fn cut_time(key: &str, value: &mut Value) {
 mod tests {
     use serde_json::json;
 
+    use super::super::kinds::Kind;
     use super::{body, is_micro_time};
-    use crate::fake_api::kinds::Kind;
 
     #[test]
     fn a_status_comes_back_as_the_server_writes_it() {
@@ -133,7 +147,7 @@ mod tests {
         body(Kind::named("pods"), &mut pod).unwrap();
         let wanted = json!({
             "startTime": "2026-01-02T03:04:05Z",
-            "containerStatuses": [{ "name": "c", "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": { "running": { "startedAt": "2026-01-02T03:04:05Z" } } }],
+            "containerStatuses": [{ "name": "c", "image": "", "imageID": "", "ready": false, "restartCount": 0, "lastState": {}, "state": { "running": { "startedAt": "2026-01-02T03:04:05Z" } } }],
         });
         assert_eq!(pod["status"], wanted);
     }

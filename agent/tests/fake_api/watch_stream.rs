@@ -76,6 +76,7 @@ struct Watching {
     /// How many more lines before the connection is cut within one.
     cut_after: Option<usize>,
     silent: bool,
+    repeat: bool,
     lag: Duration,
     next_bookmark: Instant,
     deadline: Instant,
@@ -102,6 +103,7 @@ pub fn events(
         lines: VecDeque::new(),
         cut_after: None,
         silent: false,
+        repeat: false,
         lag: Duration::ZERO,
         over: false,
     };
@@ -109,6 +111,7 @@ pub fn events(
         match fault {
             Fault::CutWatch(after) => watching.cut_after = Some(after),
             Fault::Silent => watching.silent = true,
+            Fault::Repeat => watching.repeat = true,
             Fault::Lag(time) => watching.lag = time,
             _ => {}
         }
@@ -226,8 +229,11 @@ impl Watching {
     }
 
     fn push(&mut self, kind: &str, object: &Value) {
-        let line = format!("{}\n", json!({ "type": kind, "object": object }));
-        self.lines.push_back(Bytes::from(line));
+        let line = Bytes::from(format!("{}\n", json!({ "type": kind, "object": object })));
+        if self.repeat {
+            self.lines.push_back(line.clone());
+        }
+        self.lines.push_back(line);
     }
 
     fn push_bookmark(&mut self, annotations: Value) {

@@ -3,7 +3,13 @@
 //! Owns its listener and every connection; dropping [`Proxy`] ends them all. Real time only: it moves bytes between
 //! sockets. This kernel's own network emulation is not needed.
 
-#![allow(dead_code, unreachable_pub, missing_docs, clippy::unwrap_used, reason = "each test program uses a part of it")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    missing_docs,
+    clippy::unwrap_used,
+    reason = "each test program uses a part of it"
+)]
 
 mod pump;
 

@@ -15,7 +15,12 @@ use super::{Door, Path, Weather};
 const ON_THE_WAY: usize = 1_024;
 
 /// Forwards until both directions have ended or a reset comes.
-pub async fn connection(client: TcpStream, target: SocketAddr, weather: watch::Receiver<Weather>, number: usize) {
+pub async fn connection(
+    client: TcpStream,
+    target: SocketAddr,
+    weather: watch::Receiver<Weather>,
+    number: usize,
+) {
     let was_hole = weather.borrow().door == Door::Hole;
     // Dropping a socket with this sends a reset and not an orderly end.
     let _best_effort = client.set_zero_linger();
@@ -68,12 +73,12 @@ async fn direction(
             let now = path(&weather.borrow());
             // A stream with a hole in it is worth nothing: once silent, silent for good.
             lost |= now.silent;
-            if lost && read > 0 {
-                continue;
+            if read == 0 {
+                break;
             }
-            let piece = buffer.get(..read).unwrap_or_default().to_vec();
             let due = Instant::now() + now.delay.min(Duration::from_secs(3_600));
-            if (lost && read == 0) || sender.send((due, piece)).await.is_err() || read == 0 {
+            let piece = buffer.get(..read).unwrap_or_default().to_vec();
+            if !lost && sender.send((due, piece)).await.is_err() {
                 break;
             }
         }
@@ -94,9 +99,6 @@ fn orderly(stream: &TcpStream) {
 async fn deliver(mut to: OwnedWriteHalf, mut pieces: mpsc::Receiver<(Instant, Vec<u8>)>) {
     while let Some((due, piece)) = pieces.recv().await {
         sleep_until(due).await;
-        if piece.is_empty() {
-            break;
-        }
         if to.write_all(&piece).await.is_err() {
             return;
         }

@@ -17,11 +17,11 @@ pub fn of(map: &Map<String, Value>) -> Option<&str> {
 }
 
 /// A value of a patch as it is stored where nothing was before: without orders and without nulls.
-/// None when the value is nothing but an order to delete.
+/// None when the value is an order itself.
 pub fn stripped(value: &Value) -> Option<Value> {
     match value {
         Value::Object(map) => {
-            if of(map) == Some("delete") {
+            if map.contains_key(PATCH) {
                 return None;
             }
             let kept = map.iter().filter(|(key, value)| !key.starts_with('$') && !value.is_null());

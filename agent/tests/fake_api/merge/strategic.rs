@@ -38,6 +38,16 @@ impl Merger<'_> {
             None => {}
         }
         retain(into, patch);
+        for (key, order) in patch {
+            if let Some(field) = key.strip_prefix(ORDER) {
+                self.check_order(patch.get(field), order, &join(path, field))?;
+                let lists =
+                    [into.get(field), patch.get(field)].into_iter().flatten().filter_map(Value::as_array);
+                if lists.clone().next().is_some() && lists.clone().all(Vec::is_empty) {
+                    return Err("no elements in any of the given slices".to_owned());
+                }
+            }
+        }
         let before = into.clone();
         for (key, value) in patch.iter().filter(|(key, _)| !key.starts_with('$')) {
             self.field(into, key, value, &join(path, key))?;
@@ -85,7 +95,7 @@ impl Merger<'_> {
                         merged.push(item.clone());
                     }
                 }
-                merged
+                directives::sorted(&merged, held, given, |left, right| left == right)
             }
             List::Keyed(key) => self.keyed(held, given, key, path)?,
         };
@@ -108,15 +118,44 @@ impl Merger<'_> {
                 Some(other) => return Err(format!("unknown patch type: {other} in map")),
             }
         }
-        for map in data {
+        let before = merged.clone();
+        for map in &data {
             let named = map.get(key).ok_or_else(|| no_key(map, key))?;
             let found = merged.iter_mut().find(|known| known.get(key) == Some(named));
             match found.and_then(Value::as_object_mut) {
                 Some(known) => self.maps(known, map, path)?,
-                None => merged.extend(directives::stripped(&Value::Object(map.clone()))),
+                None => merged.extend(directives::stripped(&Value::Object((*map).clone()))),
             }
         }
-        Ok(merged)
+        // Elements of the patch come in its order, new ones before what only the server has.
+        let order: Vec<Value> = data.into_iter().map(|map| Value::Object(map.clone())).collect();
+        let same = |left: &Value, right: &Value| left.get(key).is_some() && left.get(key) == right.get(key);
+        Ok(directives::sorted(&merged, &before, &order, same))
+    }
+
+    /// The elements of a patch must come in the order that it gives.
+    fn check_order(&self, given: Option<&Value>, order: &Value, path: &str) -> Result<(), String> {
+        let (Some(Value::Array(given)), Value::Array(order)) = (given, order) else { return Ok(()) };
+        let same = |left: &Value, right: &Value| match schema::list(self.kind, path) {
+            List::Keyed(key) => left.get(key).is_some() && left.get(key) == right.get(key),
+            List::Set | List::Atomic => left == right,
+        };
+        let orders = |item: &Value| item.as_object().and_then(directives::of).map(str::to_owned);
+        let mut items = given.iter().filter(|item| orders(item).as_deref() != Some("delete")).peekable();
+        let mut left = order.iter();
+        // Orders are passed over, but only as long as there is something left to compare with.
+        while left.len() > 0 && items.peek().is_some() {
+            if items.next_if(|item| orders(item).is_some()).is_some() {
+                continue;
+            }
+            let Some(named) = left.next() else { break };
+            let _matched = items.next_if(|item| same(named, item));
+        }
+        if order.is_empty() || items.peek().is_none() {
+            return Ok(());
+        }
+        let (given, order) = (Value::from(given.clone()), Value::from(order.clone()));
+        Err(format!("The order in patch list:\n{given}\n doesn't match $setElementOrder list:\n{order}\n"))
     }
 
     fn order(

@@ -16,7 +16,7 @@ fn conditions_are_merged_by_type_and_foreign_ones_stay() {
         "Pod",
         json!({ "status": { "conditions": [{ "type": "Ready", "status": "False", "reason": "R" }, { "type": "Mine", "status": "True" }] } }),
         &json!({ "status": { "conditions": [{ "type": "Ready", "status": "True", "reason": null }, { "type": "New", "status": "True" }] } }),
-        &json!({ "status": { "conditions": [{ "type": "Ready", "status": "True" }, { "type": "Mine", "status": "True" }, { "type": "New", "status": "True" }] } }),
+        &json!({ "status": { "conditions": [{ "type": "Ready", "status": "True" }, { "type": "New", "status": "True" }, { "type": "Mine", "status": "True" }] } }),
     );
 }
 
@@ -33,7 +33,7 @@ fn container_statuses_are_replaced_as_a_whole() {
 #[test]
 fn another_ip_is_added_unless_the_old_one_is_deleted() {
     let held = json!({ "status": { "podIPs": [{ "ip": "10.0.0.1" }] } });
-    let both = json!({ "status": { "podIPs": [{ "ip": "10.0.0.1" }, { "ip": "10.0.0.2" }] } });
+    let both = json!({ "status": { "podIPs": [{ "ip": "10.0.0.2" }, { "ip": "10.0.0.1" }] } });
     check("Pod", held.clone(), &json!({ "status": { "podIPs": [{ "ip": "10.0.0.2" }] } }), &both);
     let swap =
         json!({ "status": { "podIPs": [{ "ip": "10.0.0.1", "$patch": "delete" }, { "ip": "10.0.0.2" }] } });
@@ -70,6 +70,15 @@ fn an_order_sorts_the_named_and_keeps_the_others_in_place() {
         &json!({ "status": { "$setElementOrder/conditions": [{ "type": "B" }, { "type": "A" }], "conditions": [{ "type": "A", "status": "True" }] } }),
         &json!({ "status": { "conditions": [{ "type": "X" }, { "type": "B" }, { "type": "A", "status": "True" }] } }),
     );
+}
+
+#[test]
+fn an_order_that_the_patch_does_not_keep_is_refused() {
+    for list in [json!([{ "type": "A" }, { "type": "B" }]), json!([{ "type": "C" }])] {
+        let patch = json!({ "status": { "$setElementOrder/conditions": [{ "type": "B" }, { "type": "A" }], "conditions": list } });
+        let error = strategic_merge("Pod", &mut json!({ "status": {} }), &patch).unwrap_err();
+        assert!(error.contains("doesn't match $setElementOrder list"), "{error}");
+    }
 }
 
 #[test]

@@ -2,14 +2,14 @@
 
 use serde_json::{Value, json};
 
+use super::super::kinds::{Kind, Target};
+use super::super::pod_rules;
+use super::super::reading::{is_set, metadata, text};
+use super::super::state::State;
+use super::super::status::Failure;
+use super::super::store::{Key, Object};
+use super::super::tidy;
 use super::Reply;
-use crate::fake_api::kinds::{Kind, Target};
-use crate::fake_api::pod_rules;
-use crate::fake_api::reading::{is_set, metadata, text};
-use crate::fake_api::state::State;
-use crate::fake_api::status::Failure;
-use crate::fake_api::store::{Key, Object};
-use crate::fake_api::tidy;
 
 pub fn create(state: &mut State, target: &Target, body: Value) -> Result<Reply, Failure> {
     if !target.sub().is_empty() {

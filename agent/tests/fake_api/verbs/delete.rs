@@ -9,13 +9,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::super::kinds::Target;
+use super::super::reading::{finalizers, is_set, metadata, number, text};
+use super::super::state::State;
+use super::super::status::Failure;
+use super::super::store::{Key, Object};
+use super::super::wall::later;
 use super::{Call, Reply, held};
-use crate::fake_api::kinds::Target;
-use crate::fake_api::reading::{finalizers, is_set, metadata, number, text};
-use crate::fake_api::state::State;
-use crate::fake_api::status::Failure;
-use crate::fake_api::store::{Key, Object};
-use crate::fake_api::wall::later;
 
 /// What a deletion leaves.
 enum Outcome {

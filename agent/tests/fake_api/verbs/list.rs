@@ -5,12 +5,12 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
+use super::super::faults::Fault;
+use super::super::kinds::Kind;
+use super::super::state::State;
+use super::super::status::Failure;
+use super::super::store::{Key, Object};
 use super::{Call, Reply};
-use crate::fake_api::faults::Fault;
-use crate::fake_api::kinds::Kind;
-use crate::fake_api::state::State;
-use crate::fake_api::status::Failure;
-use crate::fake_api::store::{Key, Object};
 
 const TOO_OLD: &str = "The provided continue parameter is too old to display a consistent list result. You can start \
                        a new list without the continue parameter, or use the continue token in this response to \

@@ -48,6 +48,10 @@ impl Reply {
 }
 
 pub fn run(state: &mut State, call: Call<'_>) -> Result<Reply, Failure> {
+    let has_body = matches!(call.verb, Verb::Create | Verb::Update | Verb::Patch);
+    if has_body && !call.body.is_object() {
+        return Err(Failure::bad_request("the body of the request is not a JSON object"));
+    }
     match call.verb {
         Verb::Get => get(state, call.target),
         Verb::List => list::list(state, &call),

@@ -8,13 +8,13 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use super::super::kinds::{Kind, Target};
+use super::super::reading::{number, text};
+use super::super::state::{State, Token};
+use super::super::status::Failure;
+use super::super::store::Key;
+use super::super::wall::later;
 use super::{Reply, held};
-use crate::fake_api::kinds::{Kind, Target};
-use crate::fake_api::reading::{number, text};
-use crate::fake_api::state::{State, Token};
-use crate::fake_api::status::Failure;
-use crate::fake_api::store::Key;
-use crate::fake_api::wall::later;
 
 /// Seconds; upstream's default and least lifetime.
 const DEFAULT: i64 = 3_600;

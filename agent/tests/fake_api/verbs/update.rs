@@ -2,14 +2,14 @@
 
 use serde_json::{Value, json};
 
+use super::super::kinds::Target;
+use super::super::pod_rules;
+use super::super::reading::{finalizers, is_set, keep, metadata, number, text};
+use super::super::state::State;
+use super::super::status::Failure;
+use super::super::store::{Key, Object};
+use super::super::tidy;
 use super::{Reply, create, held};
-use crate::fake_api::kinds::Target;
-use crate::fake_api::pod_rules;
-use crate::fake_api::reading::{finalizers, is_set, keep, metadata, number, text};
-use crate::fake_api::state::State;
-use crate::fake_api::status::Failure;
-use crate::fake_api::store::{Key, Object};
-use crate::fake_api::tidy;
 
 pub fn put(state: &mut State, target: &Target, body: Value) -> Result<Reply, Failure> {
     let uid = text(&body, "/metadata/uid").to_owned();

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use super::super::state::State;
+use super::super::status::Failure;
+use super::super::watch_stream::Start;
 use super::{Call, Reply};
-use crate::fake_api::state::State;
-use crate::fake_api::status::Failure;
-use crate::fake_api::watch_stream::Start;
 
 /// Upstream ends a watch without timeout after 30 to 60 minutes.
 const TIMEOUT: Duration = Duration::from_secs(1_800);
