@@ -15,6 +15,7 @@ pub mod journal;
 pub mod lock;
 pub mod pod;
 pub mod quantity;
+pub mod report;
 pub mod runtime;
 pub mod server;
 pub mod source;

@@ -1,11 +1,12 @@
 //! What is known of one pod, for everyone who asks: written by the pod's worker and fleet, read by views.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use pinnace_cri::id::PodUid;
 
 use crate::journal::history::PodHistory;
+use crate::pod::changed::Changed;
 use crate::pod::plan::{Rest, Retry, Wait, Wish};
 use crate::pod::step::Key;
 use crate::source::desired::DesiredPod;
@@ -43,13 +44,15 @@ pub struct Card {
     pub uid: PodUid,
     face: Mutex<Face>,
     timeline: Mutex<Timeline>,
+    /// Told of each change; set once the card is among [`Cards`].
+    changed: OnceLock<Arc<Changed>>,
 }
 
 impl Card {
     /// The card of a pod.
     #[must_use]
     pub fn new(uid: PodUid, face: Face) -> Self {
-        Self { uid, face: Mutex::new(face), timeline: Mutex::default() }
+        Self { uid, face: Mutex::new(face), timeline: Mutex::default(), changed: OnceLock::new() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Face> {
@@ -71,6 +74,9 @@ impl Card {
     /// Changes the face. Nothing in `change` may wait.
     pub fn update(&self, change: impl FnOnce(&mut Face)) {
         change(&mut self.lock());
+        if let Some(changed) = self.changed.get() {
+            changed.mark(&self.uid);
+        }
     }
 
     /// `namespace/name`.
@@ -90,17 +96,34 @@ impl Card {
 #[derive(Debug, Default)]
 pub struct Cards {
     all: RwLock<BTreeMap<PodUid, Arc<Card>>>,
+    changed: Arc<Changed>,
 }
 
 impl Cards {
+    /// Pods whose card was added, changed or taken away.
+    #[must_use]
+    pub fn changed(&self) -> Arc<Changed> {
+        Arc::clone(&self.changed)
+    }
+
     /// Adds a card.
     pub fn put(&self, card: Arc<Card>) {
-        self.all.write().unwrap_or_else(PoisonError::into_inner).insert(card.uid.clone(), card);
+        let _set_before = card.changed.set(Arc::clone(&self.changed));
+        let uid = card.uid.clone();
+        self.all.write().unwrap_or_else(PoisonError::into_inner).insert(uid.clone(), card);
+        self.changed.mark(&uid);
     }
 
     /// Takes a card away.
     pub fn remove(&self, uid: &PodUid) {
         self.all.write().unwrap_or_else(PoisonError::into_inner).remove(uid);
+        self.changed.mark(uid);
+    }
+
+    /// The card of a pod.
+    #[must_use]
+    pub fn get(&self, uid: &PodUid) -> Option<Arc<Card>> {
+        self.all.read().unwrap_or_else(PoisonError::into_inner).get(uid).cloned()
     }
 
     /// All cards, by UID.

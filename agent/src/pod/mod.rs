@@ -4,6 +4,7 @@ pub mod act;
 pub mod api_status;
 pub mod backoff;
 pub mod card;
+pub mod changed;
 pub mod container;
 pub mod fleet;
 pub mod go_duration;
