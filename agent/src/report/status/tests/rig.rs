@@ -108,6 +108,13 @@ impl Rig {
         self.tasks.spawn(Reporter::new(parts).run(CancellationToken::new()));
     }
 
+    /// The pod's copy in the API server is another object from now on.
+    pub(super) fn mirror(&mut self, pod: usize, mirror: &str) {
+        self.api.create(pod, mirror);
+        let mirror = PodUid::new(mirror).unwrap();
+        self.mirrors.send_replace(Arc::new(BTreeMap::from([(uid(pod), mirror)])));
+    }
+
     /// The agent dies and starts again; the runtime has told nothing yet.
     pub(super) fn restart(&mut self) {
         self.tasks.abort_all();
