@@ -127,7 +127,12 @@ impl Slots {
                 slot.failures = slot.failures.saturating_add(1);
                 slot.held = Some((now + backoff(slot.failures), true));
             }
-            Settled::Asked(patience) => slot.held = Some((now + patience.min(ASKED_CAP), false)),
+            Settled::Asked(patience) => {
+                slot.failures = slot.failures.saturating_add(1);
+                // A server that always asks for no time at all is not asked at once for ever.
+                let patience = patience.clamp(backoff(slot.failures), ASKED_CAP);
+                slot.held = Some((now + patience, false));
+            }
         }
         if slot.is_blank() {
             self.all.remove(uid);
@@ -229,6 +234,16 @@ mod tests {
         slots.want(&uid(1), Lane::Urgent, now);
         slots.release();
         assert_eq!(slots.due(), Some(now + Duration::from_secs(30)), "its own word stands");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_patience_asked_for_is_no_storm() {
+        let (mut slots, now) = (Slots::default(), Instant::now());
+        slots.want(&uid(1), Lane::Urgent, now);
+        slots.take(now);
+        slots.settle(&uid(1), Settled::Asked(Duration::ZERO), now);
+        slots.want(&uid(1), Lane::Urgent, now);
+        assert_eq!(slots.due(), Some(now + BACKOFF));
     }
 
     #[tokio::test(start_paused = true)]
