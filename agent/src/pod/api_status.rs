@@ -86,7 +86,8 @@ fn of(
     new.conditions = Some(conditions::all(around, &new, verdict.intended, generation, now));
     (new.phase, new.reason, new.message) = (Some(verdict.phase.to_owned()), verdict.reason, verdict.message);
     address::fill(around, &mut new);
-    new.qos_class = Some(class(spec).to_owned());
+    // Once it is told, the API server refuses another.
+    new.qos_class = before.qos_class.clone().or_else(|| Some(class(spec).to_owned()));
     new.start_time = Some(started(around, now));
     written::normalize(spec, &mut new);
     if written::is_illegal(spec, before, &new) { before.clone() } else { new }

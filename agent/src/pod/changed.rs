@@ -56,7 +56,7 @@ mod tests {
             changed.mark(&a);
             changed.mark(&b);
         }
-        assert_eq!(changed.take(1).await, [a.clone()]);
+        assert_eq!(changed.take(1).await, std::slice::from_ref(&a));
         changed.mark(&a);
         assert_eq!(changed.take(9).await, [a, b]);
         let idle = tokio::time::timeout(std::time::Duration::from_secs(9), changed.take(9)).await;

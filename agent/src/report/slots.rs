@@ -55,6 +55,13 @@ struct Wanted {
     due: Instant,
 }
 
+/// Whether a writer is free for each lane.
+#[derive(Debug, Clone, Copy)]
+struct Room {
+    urgent: bool,
+    soon: bool,
+}
+
 /// All slots.
 #[derive(Debug, Default)]
 pub(super) struct Slots {
@@ -81,8 +88,7 @@ impl Slots {
     pub(super) fn unwant(&mut self, uid: &PodUid) {
         if let Some(slot) = self.all.get_mut(uid) {
             slot.wanted = None;
-            // What holds it up holds up what may come next, too.
-            if slot.flying.is_none() && slot.held.is_none() {
+            if slot.is_blank() {
                 self.all.remove(uid);
             }
         }
@@ -90,12 +96,10 @@ impl Slots {
 
     /// The pod to write now, if any: urgent ones first, then in line.
     pub(super) fn take(&mut self, now: Instant) -> Option<PodUid> {
-        let room = |lane: Lane| self.has_room(lane);
-        let (urgent, soon) = (room(Lane::Urgent), room(Lane::Soon));
+        let room = self.room();
         let ready = |slot: &Slot| {
-            let wanted = slot.wanted.filter(|_| slot.flying.is_none())?;
-            let free = if wanted.lane == Lane::Urgent { urgent } else { soon };
-            (free && slot.since(&wanted) <= now).then_some((wanted.lane, wanted.place))
+            let wanted = slot.next(room).filter(|wanted| slot.since(wanted) <= now)?;
+            Some((wanted.lane, wanted.place))
         };
         let found = self.all.iter().filter_map(|(uid, slot)| Some((ready(slot)?, uid))).min();
         let uid = found.map(|(_, uid)| uid.clone())?;
@@ -104,13 +108,11 @@ impl Slots {
         Some(uid)
     }
 
-    fn has_room(&self, lane: Lane) -> bool {
-        let flying = |which: Option<Lane>| {
-            let same = |slot: &&Slot| slot.flying.is_some() && (which.is_none() || slot.flying == which);
-            self.all.values().filter(same).count()
-        };
-        let free = flying(None) < WRITERS;
-        free && (lane == Lane::Urgent || flying(Some(Lane::Soon)) < WRITERS - RESERVED)
+    fn room(&self) -> Room {
+        let flying = || self.all.values().filter_map(|slot| slot.flying);
+        let urgent = flying().count() < WRITERS;
+        let soon = urgent && flying().filter(|lane| *lane == Lane::Soon).count() < WRITERS - RESERVED;
+        Room { urgent, soon }
     }
 
     /// A write ended.
@@ -125,9 +127,14 @@ impl Slots {
                 slot.failures = slot.failures.saturating_add(1);
                 slot.held = Some((now + backoff(slot.failures), true));
             }
-            Settled::Asked(patience) => slot.held = Some((now + patience.min(ASKED_CAP), false)),
+            Settled::Asked(patience) => {
+                slot.failures = slot.failures.saturating_add(1);
+                // A server that always asks for no time at all is not asked at once for ever.
+                let patience = patience.clamp(backoff(slot.failures), ASKED_CAP);
+                slot.held = Some((now + patience, false));
+            }
         }
-        if slot.wanted.is_none() && slot.held.is_none() {
+        if slot.is_blank() {
             self.all.remove(uid);
         }
     }
@@ -141,11 +148,8 @@ impl Slots {
 
     /// When the next write is due, if time is what it waits for.
     pub(super) fn due(&self) -> Option<Instant> {
-        let waiting = |slot: &Slot| {
-            let wanted = slot.wanted.filter(|wanted| slot.flying.is_none() && self.has_room(wanted.lane))?;
-            Some(slot.since(&wanted))
-        };
-        self.all.values().filter_map(waiting).min()
+        let room = self.room();
+        self.all.values().filter_map(|slot| Some(slot.since(&slot.next(room)?))).min()
     }
 
     /// A pod that nobody knows any more.
@@ -155,6 +159,18 @@ impl Slots {
 }
 
 impl Slot {
+    /// What held up the last write holds up the next one, too, so a slot that remembers such a thing is kept.
+    fn is_blank(&self) -> bool {
+        let idle = self.wanted.is_none() && self.flying.is_none();
+        idle && self.held.is_none() && self.failures == 0 && self.refetches == 0
+    }
+
+    /// What may be written next as far as writers go.
+    fn next(&self, room: Room) -> Option<Wanted> {
+        let has_room = |wanted: &Wanted| if wanted.lane == Lane::Urgent { room.urgent } else { room.soon };
+        self.wanted.filter(|wanted| self.flying.is_none() && has_room(wanted))
+    }
+
     fn since(&self, wanted: &Wanted) -> Instant {
         self.held.map_or(wanted.due, |(until, _)| wanted.due.max(until))
     }
@@ -218,6 +234,16 @@ mod tests {
         slots.want(&uid(1), Lane::Urgent, now);
         slots.release();
         assert_eq!(slots.due(), Some(now + Duration::from_secs(30)), "its own word stands");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_patience_asked_for_is_no_storm() {
+        let (mut slots, now) = (Slots::default(), Instant::now());
+        slots.want(&uid(1), Lane::Urgent, now);
+        slots.take(now);
+        slots.settle(&uid(1), Settled::Asked(Duration::ZERO), now);
+        slots.want(&uid(1), Lane::Urgent, now);
+        assert_eq!(slots.due(), Some(now + BACKOFF));
     }
 
     #[tokio::test(start_paused = true)]

@@ -336,10 +336,6 @@ impl Random {
         usize::try_from(self.0 >> 33).unwrap() % limit
     }
 
-    pub(super) fn one_in(&mut self, count: usize) -> bool {
-        self.below(count) == 0
-    }
-
     pub(super) fn pick<T: Copy>(&mut self, among: &[T]) -> T {
         among[self.below(among.len())]
     }

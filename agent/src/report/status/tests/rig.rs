@@ -108,6 +108,13 @@ impl Rig {
         self.tasks.spawn(Reporter::new(parts).run(CancellationToken::new()));
     }
 
+    /// The pod's copy in the API server is another object from now on.
+    pub(super) fn mirror(&mut self, pod: usize, mirror: &str) {
+        self.api.create(pod, mirror);
+        let mirror = PodUid::new(mirror).unwrap();
+        self.mirrors.send_replace(Arc::new(BTreeMap::from([(uid(pod), mirror)])));
+    }
+
     /// The agent dies and starts again; the runtime has told nothing yet.
     pub(super) fn restart(&mut self) {
         self.tasks.abort_all();
@@ -163,6 +170,8 @@ impl Rig {
         let wanted = api_status::status(&subject, Some(&status), &self.host, &self.clock.now());
         let state = &object["status"]["containerStatuses"][0]["state"];
         let same = match &self.locals[pod] {
+            // What ended and has no reason to wait goes on showing its end until it runs again.
+            Local::Creating if self.attempts[pod] > 0 => state["running"].is_null(),
             Local::Creating => state["waiting"]["reason"] == "ContainerCreating",
             Local::Failing(message) => state["waiting"]["message"] == json!(message),
             Local::Running => state["running"].is_object(),
@@ -176,13 +185,17 @@ impl Rig {
     }
 
     pub(super) async fn settled(&self, limit: Duration) {
-        self.until(limit, Self::all_told).await;
+        self.every(Duration::from_millis(200), limit, Self::all_told).await;
         // Events of the last writes.
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
 
     /// Waits until something holds, and tells when it did.
     pub(super) async fn until(&self, limit: Duration, holds: impl Fn(&Self) -> bool) -> Instant {
+        self.every(Duration::from_millis(5), limit, holds).await
+    }
+
+    async fn every(&self, period: Duration, limit: Duration, holds: impl Fn(&Self) -> bool) -> Instant {
         let deadline = Instant::now() + limit;
         while !holds(self) {
             if Instant::now() >= deadline {
@@ -190,7 +203,7 @@ impl Rig {
                 let first = wrong.first().map(|pod| (self.locals[*pod].clone(), self.api.object(*pod)));
                 panic!("not so within {limit:?}; wrong pods: {wrong:?}, the first: {first:?}");
             }
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            tokio::time::sleep(period).await;
         }
         Instant::now()
     }
