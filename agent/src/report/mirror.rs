@@ -18,6 +18,7 @@ use futures::stream::FuturesUnordered;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::Client;
 use pinnace_cri::id::PodUid;
+use pinnace_pleg::snapshot::Snapshot;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -52,6 +53,8 @@ pub struct Sources {
     pub node: watch::Receiver<Option<Arc<Node>>>,
     /// All pods that are not gone from this node yet.
     pub cards: Arc<Cards>,
+    /// What the runtime holds: until it was listed, a pod without a card may still be there.
+    pub observed: watch::Receiver<Arc<Snapshot>>,
 }
 
 /// The loop.
@@ -128,19 +131,24 @@ impl Mirrors {
         let node = self.sources.node.borrow_and_update().clone();
         let statics = statics(&desired, &self.sources.cards);
         let mirrors = self.state.mirrors(&watched, now);
-        let input = Input { statics: &statics, mirrors: &mirrors, synced: desired.synced };
+        let listed = self.sources.observed.borrow().listed > 0;
+        let input = Input { statics: &statics, mirrors: &mirrors, synced: desired.synced && listed };
         let planned = plan::plan(input);
         self.publish(plan::translation(input));
-        self.state.only(|name| planned.contains_key(name));
+        self.state.only(&planned);
         self.troubles.retain(|name, _| planned.contains_key(name));
         let leaving = statics.iter().any(|pod| !pod.wanted && mirrors.contains_key(&pod.full_name));
         let mut pauses: Vec<Duration> = self.state.doubt_in(now).into_iter().collect();
-        pauses.extend(leaving.then_some(LOOK_AGAIN));
+        pauses.extend((leaving || !listed).then_some(LOOK_AGAIN));
         for (name, action) in planned {
             if self.busy.contains(&name) || self.busy.len() >= AT_ONCE {
                 continue;
             }
-            let pause = self.state.pause(&name, now);
+            let unconfirmed = match &action {
+                Action::Remove { uid } => self.state.confirmed_in(uid, now),
+                Action::Create { .. } | Action::Renew { .. } => Duration::ZERO,
+            };
+            let pause = self.state.pause(&name, now).max(unconfirmed);
             if pause.is_zero() {
                 self.begin(name, action, &desired, node.as_deref());
             } else {
@@ -171,7 +179,7 @@ impl Mirrors {
                 let mirror = plan::body(&pod.pod, &of, owner);
                 Box::pin(async move { (Some(of), write::create(client, mirror, DEADLINE).await) })
             }
-            Action::Delete { uid } => {
+            Action::Renew { uid } | Action::Remove { uid } => {
                 let name = name.clone();
                 Box::pin(async move { (None, write::delete(client, name, uid, DEADLINE).await) })
             }

@@ -14,6 +14,7 @@ mod harness;
 mod backoff;
 mod checks;
 mod clock_steps;
+mod events;
 mod latency;
 mod lifecycle;
 mod lost_replies;

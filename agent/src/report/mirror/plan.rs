@@ -42,7 +42,7 @@ pub struct Input<'a> {
     pub statics: &'a [StaticPod],
     /// Mirrors by `namespace/name`.
     pub mirrors: &'a BTreeMap<String, Mirror>,
-    /// Every source has been read: a pod that is not there is not wanted.
+    /// Every source has been read, and the runtime: a pod that is not there is not wanted, and down.
     pub synced: bool,
 }
 
@@ -54,8 +54,13 @@ pub enum Action {
         /// The static pod.
         of: PodUid,
     },
-    /// Delete this mirror.
-    Delete {
+    /// Delete this mirror, which shows something else than it should or was deleted by somebody.
+    Renew {
+        /// Its UID in the API.
+        uid: String,
+    },
+    /// Delete this mirror: no static pod of its name is there.
+    Remove {
         /// Its UID in the API.
         uid: String,
     },
@@ -74,15 +79,17 @@ fn decide(input: Input<'_>, name: &str) -> Option<Action> {
     let of_name = || input.statics.iter().filter(|pod| pod.full_name == name);
     let wanted = of_name().find(|pod| pod.wanted);
     let mirror = input.mirrors.get(name);
-    let delete = |mirror: &Mirror| Some(Action::Delete { uid: mirror.uid.clone() });
+    let renew = |mirror: &Mirror| Some(Action::Renew { uid: mirror.uid.clone() });
     match (wanted, mirror) {
         (Some(pod), None) => Some(Action::Create { of: pod.uid.clone() }),
-        (Some(_), Some(mirror)) if mirror.leaving => delete(mirror),
+        (Some(_), Some(mirror)) if mirror.leaving => renew(mirror),
         (Some(pod), Some(mirror)) if mirror.hash == pod.hash => None,
         // Shows the pod that has to be down before the wanted one may start.
         (Some(_), Some(mirror)) if of_name().any(|pod| !pod.wanted && pod.hash == mirror.hash) => None,
-        (Some(_), Some(mirror)) => delete(mirror),
-        (None, Some(mirror)) if input.synced && of_name().next().is_none() => delete(mirror),
+        (Some(_), Some(mirror)) => renew(mirror),
+        (None, Some(mirror)) if input.synced && of_name().next().is_none() => {
+            Some(Action::Remove { uid: mirror.uid.clone() })
+        }
         (None, _) => None,
     }
 }

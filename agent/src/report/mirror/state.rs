@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
 
-use super::plan::{Mirror, as_mirror};
+use super::plan::{Action, Mirror, as_mirror};
 
 /// An answer that the watch has not confirmed after so long is doubted: what it told of may be gone again.
 const BELIEVED_FOR: u64 = 10_000;
@@ -15,6 +15,8 @@ const BELIEVED_FOR: u64 = 10_000;
 const FIRST_PAUSE: u64 = 1_000;
 /// Longest pause: a namespace that is made meanwhile is seen after that.
 const LONGEST_PAUSE: u64 = 15_000;
+/// How long a pod must be absent until its mirror goes.
+const CONFIRM: u64 = 1_000;
 /// Deletions that are remembered: far more than a node has static pods.
 const MAX_DELETED: usize = 1_000;
 
@@ -26,6 +28,8 @@ pub(super) struct State {
     deleted: BTreeSet<String>,
     /// Attempts that failed, by name.
     failed: BTreeMap<String, Failed>,
+    /// UIDs of mirrors without a pod, and since when.
+    absent: BTreeMap<String, u64>,
 }
 
 #[derive(Debug)]
@@ -97,9 +101,22 @@ impl State {
         Some(Duration::from_millis(next.saturating_sub(now)))
     }
 
-    /// Forgets attempts for names of which nothing is planned any more.
-    pub(super) fn only(&mut self, planned: impl Fn(&str) -> bool) {
-        self.failed.retain(|name, _| planned(name));
+    /// Time until a mirror without a pod counts as one: nothing is deleted on a single absence, since the pod may be on
+    /// its way from one list to another.
+    pub(super) fn confirmed_in(&mut self, uid: &str, now: u64) -> Duration {
+        let since = *self.absent.entry(uid.to_owned()).or_insert(now);
+        Duration::from_millis(since.saturating_add(CONFIRM).saturating_sub(now))
+    }
+
+    /// Forgets what was noted of names of which nothing is planned any more.
+    pub(super) fn only(&mut self, planned: &BTreeMap<String, Action>) {
+        self.failed.retain(|name, _| planned.contains_key(name));
+        let removals = planned.values().filter_map(|action| match action {
+            Action::Remove { uid } => Some(uid.as_str()),
+            Action::Create { .. } | Action::Renew { .. } => None,
+        });
+        let removals: BTreeSet<&str> = removals.collect();
+        self.absent.retain(|uid, _| removals.contains(uid.as_str()));
     }
 }
 
@@ -143,7 +160,7 @@ mod tests {
         }
         state.has_failed("ns/web", true, None, 0);
         assert_eq!(state.pause("ns/web", 0), Duration::from_secs(1));
-        state.only(|_| false);
+        state.only(&BTreeMap::new());
         assert_eq!(state.pause("ns/web", 0), Duration::ZERO);
     }
 }

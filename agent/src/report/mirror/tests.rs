@@ -131,6 +131,7 @@ struct Running {
     desired: watch::Sender<Arc<Desired>>,
     node: watch::Sender<Option<Arc<Node>>>,
     cards: Arc<Cards>,
+    runtime: watch::Sender<Arc<Snapshot>>,
     events: EventLog,
     translation: watch::Receiver<Arc<Translation>>,
     _task: tokio::task::JoinSet<()>,
@@ -158,13 +159,15 @@ fn start() -> Running {
     let (desired, desired_reader) = watch::channel(Arc::new(Desired { synced: true, ..Desired::default() }));
     let (node, node_reader) = watch::channel(node());
     let (cards, events) = (Arc::new(Cards::default()), EventLog::default());
-    let sources = Sources { desired: desired_reader, mirrors, node: node_reader, cards: Arc::clone(&cards) };
+    let (runtime, observed) = watch::channel(Arc::new(Snapshot { listed: 1, ..Snapshot::default() }));
+    let sources =
+        Sources { desired: desired_reader, mirrors, node: node_reader, cards: Arc::clone(&cards), observed };
     let clock =
         Clock::scripted("boot", Duration::from_secs(9), Timestamp::from_second(1_700_000_000).unwrap());
     let (mirrors, translation) = Mirrors::new(client, sources, events.clone(), clock);
     let mut task = tokio::task::JoinSet::new();
     task.spawn(mirrors.run(CancellationToken::new()));
-    Running { server, desired, node, cards, events, translation, _task: task }
+    Running { server, desired, node, cards, runtime, events, translation, _task: task }
 }
 
 fn static_pod(hash: &str) -> Arc<DesiredPod> {
@@ -310,7 +313,24 @@ async fn b09_a_removed_pods_mirror_stays_until_the_pod_is_down() {
     tokio::time::sleep(Duration::from_secs(300)).await;
     assert!(run.mirror().is_some(), "the runtime is down: nobody knows that the pod is");
     run.cards.remove(&pod.uid);
-    assert!(run.shows(None).await < Duration::from_secs(1));
+    assert!(run.shows(None).await < Duration::from_secs(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn b09_nothing_is_removed_before_the_runtime_was_asked_or_on_a_single_absence() {
+    let run = start();
+    run.want(&["a"]);
+    run.shows(Some("a")).await;
+    run.runtime.send_replace(Arc::default());
+    run.want(&[]);
+    assert_eq!(run.idle().await, 0, "the agent has just started and the runtime is down");
+    run.runtime.send_replace(Arc::new(Snapshot { listed: 1, ..Snapshot::default() }));
+    tokio::time::sleep(Duration::from_millis(900)).await;
+    let pod = static_pod("a");
+    run.cards.put(card(&pod));
+    assert_eq!(run.idle().await, 0, "the pod was found in the runtime a moment later");
+    run.cards.remove(&pod.uid);
+    run.shows(None).await;
 }
 
 #[tokio::test(start_paused = true)]

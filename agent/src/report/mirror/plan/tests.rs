@@ -24,16 +24,16 @@ fn check(statics: &[StaticPod], mirror: Option<Mirror>, expected: Option<Action>
 #[test]
 fn the_table() {
     let create = |hash| Some(Action::Create { of: PodUid::new(hash).unwrap() });
-    let delete = Some(Action::Delete { uid: "m1".into() });
+    let renew = Some(Action::Renew { uid: "m1".into() });
     check(&[pod("a", true)], None, create("a"));
     check(&[pod("a", true)], Some(mirror("m1", "a")), None);
-    check(&[pod("b", true)], Some(mirror("m1", "a")), delete.clone());
+    check(&[pod("b", true)], Some(mirror("m1", "a")), renew.clone());
     check(&[pod("b", true), pod("a", false)], Some(mirror("m1", "a")), None);
     check(&[pod("b", true), pod("a", false)], None, create("b"));
     check(&[pod("a", false)], Some(mirror("m1", "a")), None);
     check(&[pod("a", false)], None, None);
-    check(&[], Some(mirror("m1", "a")), delete.clone());
-    check(&[pod("a", true)], Some(Mirror { leaving: true, ..mirror("m1", "a") }), delete);
+    check(&[], Some(mirror("m1", "a")), Some(Action::Remove { uid: "m1".into() }));
+    check(&[pod("a", true)], Some(Mirror { leaving: true, ..mirror("m1", "a") }), renew);
 }
 
 #[test]
@@ -144,7 +144,7 @@ impl World {
                         self.mirrors.insert(name.clone(), mirror(&format!("m{}", self.made), of.as_str()));
                     assert_eq!(known, None, "two mirrors of one name");
                 }
-                Action::Delete { uid } => {
+                Action::Renew { uid } | Action::Remove { uid } => {
                     let gone = self.mirrors.remove(name).unwrap();
                     assert_eq!(gone.uid, *uid);
                     let shown = self.statics.iter().find(|pod| pod.hash == gone.hash);
