@@ -44,13 +44,15 @@ pub struct Card {
     pub uid: PodUid,
     face: Mutex<Face>,
     timeline: Mutex<Timeline>,
+    /// What was announced last, by subject.
+    announced: Mutex<BTreeMap<String, u32>>,
 }
 
 impl Card {
     /// The card of a pod.
     #[must_use]
     pub fn new(uid: PodUid, face: Face) -> Self {
-        Self { uid, face: Mutex::new(face), timeline: Mutex::default() }
+        Self { uid, face: Mutex::new(face), timeline: Mutex::default(), announced: Mutex::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Face> {
@@ -93,6 +95,13 @@ impl Card {
     pub fn container(&self, name: &str) -> Object {
         let object = self.object();
         self.pod().map_or_else(|| object.clone(), |pod| object.container(&pod.pod, name))
+    }
+
+    /// Whether this number of a subject is to be announced: true once, until there is another.
+    #[must_use]
+    pub fn announces(&self, subject: &str, number: u32) -> bool {
+        let mut announced = self.announced.lock().unwrap_or_else(PoisonError::into_inner);
+        announced.insert(subject.to_owned(), number) != Some(number)
     }
 
     /// The timeline. The guard must not be held across a wait.

@@ -18,6 +18,9 @@ use crate::pod::plan::{Image, Input, Plan, Rest, Wait, offer};
 use crate::pod::step::{Key, Step};
 use crate::source::desired::DesiredPod;
 
+/// What a pod waits for that cannot have a sandbox yet.
+pub const FOR_NETWORK: &str = "the runtime's network to be ready";
+
 /// What shall become of the pod's sandbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Sandbox<'a> {
@@ -111,7 +114,7 @@ fn renew(input: &Input<'_>, pod: &DesiredPod, why: &'static str, verdicts: &[(&S
         return plan;
     }
     if !input.network_ready && !wants_host_network(pod) {
-        return Plan::waiting(Wait::on("run sandbox", "the runtime's network to be ready"));
+        return Plan::waiting(Wait::on("run sandbox", FOR_NETWORK));
     }
     offer(input, &mut plan, Step::RunSandbox { attempt: next_attempt(input) });
     fetch_images(input, verdicts, &mut plan);
