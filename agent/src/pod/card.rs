@@ -47,13 +47,21 @@ pub struct Card {
     timeline: Mutex<Timeline>,
     /// Told of each change; set once the card is among [`Cards`].
     changed: OnceLock<Arc<Changed>>,
+    /// What was announced last, by subject.
+    announced: Mutex<BTreeMap<String, u32>>,
 }
 
 impl Card {
     /// The card of a pod.
     #[must_use]
     pub fn new(uid: PodUid, face: Face) -> Self {
-        Self { uid, face: Mutex::new(face), timeline: Mutex::default(), changed: OnceLock::new() }
+        Self {
+            uid,
+            face: Mutex::new(face),
+            timeline: Mutex::default(),
+            changed: OnceLock::new(),
+            announced: Mutex::default(),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Face> {
@@ -106,6 +114,13 @@ impl Card {
     pub fn container(&self, name: &str) -> Object {
         let object = self.object();
         self.pod().map_or_else(|| object.clone(), |pod| object.container(&pod.pod, name))
+    }
+
+    /// Whether this number of a subject is to be announced: true once, until there is another.
+    #[must_use]
+    pub fn announces(&self, subject: &str, number: u32) -> bool {
+        let mut announced = self.announced.lock().unwrap_or_else(PoisonError::into_inner);
+        announced.insert(subject.to_owned(), number) != Some(number)
     }
 
     /// The timeline. The guard must not be held across a wait.

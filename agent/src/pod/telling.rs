@@ -8,6 +8,7 @@ use crate::events::EventLog;
 use crate::journal::history::What;
 use crate::pod::card::Card;
 use crate::pod::job::{Done, Failure};
+use crate::pod::plan::running::FOR_NETWORK;
 use crate::pod::plan::{Plan, Rest, Wait};
 use crate::pod::step::{Key, Step};
 use crate::view::StepView;
@@ -53,8 +54,8 @@ pub fn of_answer(card: &Card, step: &Step, took: Duration, result: &Result<Done,
     }
 }
 
-/// The pod waits, or no longer does. `before` are the waits of the pass before: a back-off is told when it begins.
-pub fn of_waits(card: &Card, before: &[Wait], plan: &Plan, events: &EventLog, now: &Now) {
+/// The pod waits, or no longer does. A back-off is told when it begins.
+pub fn of_waits(card: &Card, plan: &Plan, events: &EventLog, now: &Now) {
     let mut timeline = card.timeline();
     timeline.set_step(plan.waits.first().map(|wait| step(wait, now)));
     if plan.rest == Rest::Settled {
@@ -62,23 +63,42 @@ pub fn of_waits(card: &Card, before: &[Wait], plan: &Plan, events: &EventLog, no
     }
     drop(timeline);
     for wait in plan.waits.iter().filter(|wait| wait.left.is_some()) {
-        if before.iter().any(|known| known.step == wait.step && known.left.is_some()) {
-            continue;
-        }
         if let Some(name) = wait.step.strip_prefix("restart container ") {
-            let message = format!("Back-off restarting failed container {name} in pod {}", with_uid(card));
-            events.warning(card.container(name), "BackOff", &message, now.wall);
+            of_restart_backoff(card, name, &wait.step, events, now);
         } else if let Some(name) = wait.step.strip_prefix("get the image of container ") {
-            of_pull_backoff(card, name, events, now);
+            of_pull_backoff(card, name, &wait.step, events, now);
         }
     }
 }
 
-/// Only a pull backs off in the kubelet's words: an image that may not be pulled is simply asked for again.
-fn of_pull_backoff(card: &Card, name: &str, events: &EventLog, now: &Now) {
+/// The pod waits for the runtime's network, whose `problem` is known: told once for each sandbox.
+pub fn of_network(card: &Card, plan: &Plan, problem: &str, events: &EventLog, now: &Now) {
+    if plan.waits.iter().all(|wait| wait.waiting_for != FOR_NETWORK) {
+        return;
+    }
+    let attempt = card.face().history.sandbox_attempt;
+    if card.announces(FOR_NETWORK, attempt.map_or(0, |attempt| attempt.saturating_add(1))) {
+        let message = format!("network is not ready: container runtime network not ready: {problem}");
+        events.warning(card.object(), "NetworkNotReady", &message, now.wall);
+    }
+}
+
+/// Told once for each end of the container.
+fn of_restart_backoff(card: &Card, name: &str, step: &str, events: &EventLog, now: &Now) {
+    let face = card.face();
+    let ended = face.history.containers.get(name).and_then(|container| container.last_exit.as_ref());
+    if card.announces(step, ended.map_or(0, |exit| exit.attempt)) {
+        let message = format!("Back-off restarting failed container {name} in pod {}", with_uid(card));
+        events.warning(card.container(name), "BackOff", &message, now.wall);
+    }
+}
+
+/// Told once for each pull that failed. An image that may not be pulled has no back-off in the kubelet's words.
+fn of_pull_backoff(card: &Card, name: &str, step: &str, events: &EventLog, now: &Now) {
     let face = card.face();
     let failed = face.retries.get(&Key::Image(name.to_owned()));
-    if failed.is_none_or(|retry| retry.reason != "ErrImagePull") {
+    let Some(failed) = failed.filter(|retry| retry.reason == "ErrImagePull") else { return };
+    if !card.announces(step, failed.failures) {
         return;
     }
     let spec = face.pod.as_ref().and_then(|pod| pod.pod.spec.as_ref());

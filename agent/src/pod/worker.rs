@@ -288,15 +288,19 @@ impl Worker {
     }
 
     fn show(&self, around: &Around<'_>, plan: &Plan) {
-        let mut before = Vec::new();
         self.card.update(|face| {
             face.history = self.mind.history.clone();
-            before = std::mem::replace(&mut face.waits, plan.waits.clone());
+            face.waits.clone_from(&plan.waits);
             face.rest = plan.rest;
             face.retries = self.mind.retries(around.now);
             face.busy = self.mind.busy().clone();
         });
-        telling::of_waits(&self.card, &before, plan, &self.tools.actor.events, around.now);
+        let events = &self.tools.actor.events;
+        telling::of_waits(&self.card, plan, events, around.now);
+        if !around.network_ready {
+            let problem = self.tools.runtime.borrow().problem.clone();
+            telling::of_network(&self.card, plan, &problem, events, around.now);
+        }
     }
 }
 

@@ -17,7 +17,11 @@ pub fn may_delete(face: &Face, object: &Pod, acked: bool) -> bool {
     let phase = object.status.as_ref().and_then(|status| status.phase.as_deref());
     let mirror = object.metadata.annotations.iter().flatten().any(|(key, _)| key == MIRROR);
     let asked_for = object.metadata.deletion_timestamp.is_some();
-    asked_for && acked && !mirror && phase.is_some_and(is_terminal) && face.rest == Rest::Vanished
+    asked_for
+        && acked
+        && !mirror
+        && phase.is_some_and(is_terminal)
+        && matches!(face.rest, Rest::Emptied | Rest::Vanished)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ mod hush;
 mod known;
 pub mod mirror;
 pub mod patch;
+pub mod refusal;
 mod slots;
 pub mod status;
 mod write;

@@ -142,3 +142,37 @@ async fn a_finished_pod_has_no_changed_sandbox() {
     assert!(!told(&node).iter().any(|event| event.contains("SandboxChanged")), "{:?}", told(&node));
     node.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_network_that_is_not_ready_is_told_once() {
+    let make = Make::new();
+    make.fake.configure(|switches| switches.network_ready = false);
+    let node = make.start(&[sleeper("web")]);
+    until_told(&node, "NetworkNotReady").await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let events = node.board.events();
+    assert_eq!((events.len(), events[0].count), (1, 1), "{events:?}");
+    let told = "network is not ready: container runtime network not ready: NetworkReady is false";
+    assert!(events[0].message.starts_with(told), "{}", events[0].message);
+    make.fake.configure(|switches| switches.network_ready = true);
+    node.until_running("web").await;
+    node.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn i13_what_the_environment_holds_is_in_no_event() {
+    const CANARY: &str = "canary-7f3a9c";
+    let make = Make::new();
+    for call in [Call::CreateContainer, Call::StartContainer, Call::RunPodSandbox, Call::StopContainer] {
+        make.fake.fault(FaultRule::on(call, FaultKind::Error(Code::Unknown, "it broke".to_owned())).once());
+    }
+    let mut pod = sleeper("web");
+    pod["spec"]["containers"][0]["env"] = json!([{ "name": "PASSWORD", "value": CANARY }]);
+    let node = make.start(&[pod]);
+    node.until_running("web").await;
+    node.want(&[]);
+    node.until("it is gone", LIMIT, |node| node.pod("web").is_none()).await;
+    assert!(told(&node).len() > 6, "{:?}", told(&node));
+    assert!(!told(&node).iter().any(|event| event.contains(CANARY)), "{:?}", told(&node));
+    node.stop().await;
+}

@@ -19,6 +19,9 @@ use crate::pod::step::{Key, Step};
 use crate::source::desired::DesiredPod;
 use crate::volume::plan::has_volumes;
 
+/// What a pod waits for that cannot have a sandbox yet.
+pub const FOR_NETWORK: &str = "the runtime's network to be ready";
+
 /// What shall become of the pod's sandbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Sandbox<'a> {
@@ -112,7 +115,7 @@ fn renew(input: &Input<'_>, pod: &DesiredPod, why: &'static str, verdicts: &[(&S
         return plan;
     }
     if !input.network_ready && !wants_host_network(pod) {
-        return Plan::waiting(Wait::on("run sandbox", "the runtime's network to be ready"));
+        return Plan::waiting(Wait::on("run sandbox", FOR_NETWORK));
     }
     offer(input, &mut plan, Step::RunSandbox { attempt: next_attempt(input) });
     fetch_images(input, verdicts, &mut plan);

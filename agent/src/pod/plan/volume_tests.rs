@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::*;
 use crate::clock::BootTime;
-use crate::pod::act::{Done, Failure};
+use crate::pod::job::{Done, Failure};
 use crate::pod::mind::{Around, Mind, Pace};
 use crate::source::desired::Origin;
 use crate::volume::plan::tests::{admitted, pod_with};

@@ -1,14 +1,10 @@
 //! What the API server's answer to a write means. Pure.
 
-use std::time::Duration;
-
 use kube::Error;
 use kube::core::Status;
 
 use super::correlate::{Outcome, Verb};
-
-/// Cause in the details of a refusal (`NamespaceTerminatingCause` of `k8s.io/api/core/v1`).
-const NAMESPACE_TERMINATING: &str = "NamespaceTerminating";
+use crate::report::refusal::{is_namespace_terminating, pause};
 
 /// The outcome of a write that failed in this way.
 pub(super) fn outcome(verb: Verb, error: &Error) -> Outcome {
@@ -25,7 +21,7 @@ fn of_status(verb: Verb, status: &Status) -> Outcome {
     match (status.code, verb) {
         (409, Verb::Create) => Outcome::Exists,
         (404, Verb::Patch) => Outcome::Gone,
-        (403, _) if has_cause(status, NAMESPACE_TERMINATING) => Outcome::Rejected,
+        (403, _) if is_namespace_terminating(status) => Outcome::Rejected,
         (403, _) => Outcome::Refused,
         // The namespace is gone, or the event is malformed: no later try can work.
         (404 | 400 | 405 | 406 | 413 | 415 | 422, _) => Outcome::Rejected,
@@ -33,18 +29,10 @@ fn of_status(verb: Verb, status: &Status) -> Outcome {
     }
 }
 
-fn has_cause(status: &Status, cause: &str) -> bool {
-    let causes = status.details.as_ref().map(|details| details.causes.as_slice()).unwrap_or_default();
-    causes.iter().any(|known| known.reason == cause)
-}
-
-fn pause(status: &Status) -> Option<Duration> {
-    let seconds = status.details.as_ref()?.retry_after_seconds;
-    (seconds > 0).then(|| Duration::from_secs(seconds.into()))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use serde_json::json;
 
     use super::*;

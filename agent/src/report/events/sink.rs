@@ -19,9 +19,9 @@ use tokio_util::sync::CancellationToken;
 use super::answer;
 use super::body;
 use super::correlate::{Correlator, Next, Outcome, Rates, Tally, Verb, Write};
-use crate::chain::Chain;
 use crate::clock::Clock;
 use crate::events::{Feed, Object, Occurrence};
+use crate::report::refusal::why;
 
 /// Rate of the kubelet (`eventRecordQPS` of `pkg/kubelet/apis/config/v1beta1/defaults.go`).
 const DEFAULT_QPS: u32 = 50;
@@ -83,8 +83,12 @@ pub struct Sink {
     correlator: Correlator,
     writes: FuturesUnordered<BoxFuture<'static, Answered>>,
     tally: watch::Sender<Tally>,
+    /// When old series were forgotten last.
     tidied: u64,
+    /// When trouble was logged last.
     told: Option<u64>,
+    /// It was logged that writes fail, and not yet that they work again.
+    failing: bool,
 }
 
 struct Answered {
@@ -115,8 +119,19 @@ impl Sink {
             config.node.bytes().fold(0, |seed: u64, byte| seed.wrapping_mul(31).wrapping_add(byte.into()));
         let correlator = Correlator::new(rates, seed);
         let writes = FuturesUnordered::new();
-        let sink =
-            Self { config, client, feed, pods, clock, correlator, writes, tally, tidied: 0, told: None };
+        let sink = Self {
+            config,
+            client,
+            feed,
+            pods,
+            clock,
+            correlator,
+            writes,
+            tally,
+            tidied: 0,
+            told: None,
+            failing: false,
+        };
         (sink, reader)
     }
 
@@ -194,7 +209,7 @@ impl Sink {
             let sent = timeout(deadline, send(&api, &write, &node, pod.as_deref())).await;
             let (outcome, error) = match sent {
                 Ok(Ok(())) => (Outcome::Written, None),
-                Ok(Err(error)) => (answer::outcome(write.verb, &error), Some(Chain(&error).to_string())),
+                Ok(Err(error)) => (answer::outcome(write.verb, &error), Some(why(&error))),
                 Err(_) => (
                     Outcome::Failed { pause: None },
                     Some(format!("no answer within {} s", deadline.as_secs())),
@@ -208,6 +223,10 @@ impl Sink {
         let now = self.clock.now().boot.millis;
         let Answered { write, outcome, error } = answered;
         self.correlator.done(&write, outcome, now);
+        if self.failing && !matches!(outcome, Outcome::Failed { .. }) {
+            self.failing = false;
+            tracing::info!(pending = self.correlator.tally().pending, "events are written again");
+        }
         self.log(&write, outcome, error.as_deref(), now);
     }
 
@@ -224,6 +243,7 @@ impl Sink {
             (Outcome::Failed { .. }, Some(error)) => {
                 let pending = self.correlator.tally().pending;
                 tracing::warn!(%object, reason, error, pending, "failed to write an event, trying again");
+                self.failing = true;
             }
             (Outcome::Rejected | Outcome::Refused, Some(error)) => {
                 tracing::warn!(%object, reason, error, "the API server does not want an event");

@@ -9,10 +9,7 @@ use kube::{Api, Client, Error};
 use tokio::time::timeout;
 
 use super::plan::{Mirror, as_mirror};
-use crate::chain::Chain;
-
-/// Cause in the details of a refusal (`NamespaceTerminatingCause` of `k8s.io/api/core/v1`).
-const NAMESPACE_TERMINATING: &str = "NamespaceTerminating";
+use crate::report::refusal::{is_namespace_terminating, pause, why};
 
 /// What became of an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,13 +100,13 @@ fn taken(name: &str) -> Answer {
 }
 
 fn refused(error: &Error) -> Answer {
-    let Error::Api(status) = error else { return Answer::Unreachable(Chain(error).to_string()) };
-    let why = status.message.clone();
+    let why = why(error);
+    let Error::Api(status) = error else { return Answer::Unreachable(why) };
     match status.code {
         // NodeRestriction looks the node up in a cache of its own, which may lag behind its registration.
         404 if kind(status) == Some("nodes") => Answer::Busy { why, pause: None },
         404 => Answer::Prevented(format!("{why}; make the namespace")),
-        403 if is_terminating(status) => Answer::Prevented(why),
+        403 if is_namespace_terminating(status) => Answer::Prevented(why),
         401 | 408 | 409 | 429 | 500.. => Answer::Busy { why, pause: pause(status) },
         _ => Answer::Prevented(why),
     }
@@ -117,14 +114,4 @@ fn refused(error: &Error) -> Answer {
 
 fn kind(status: &Status) -> Option<&str> {
     status.details.as_ref().map(|details| details.kind.as_str())
-}
-
-fn is_terminating(status: &Status) -> bool {
-    let causes = status.details.as_ref().map(|details| details.causes.as_slice()).unwrap_or_default();
-    causes.iter().any(|cause| cause.reason == NAMESPACE_TERMINATING)
-}
-
-fn pause(status: &Status) -> Option<Duration> {
-    let seconds = status.details.as_ref()?.retry_after_seconds;
-    (seconds > 0).then(|| Duration::from_secs(seconds.into()))
 }

@@ -184,8 +184,8 @@ impl Model {
                 assert!(known || !ran, "removed before it was recorded");
                 self.containers.retain(|seen| seen.record.id != *id);
             }
-            Step::SetUpVolumes => return Done::VolumesReady,
-            Step::TearDownVolumes => return Done::VolumesGone,
+            Step::SetUpVolumes => return Ok(Done::VolumesReady),
+            Step::TearDownVolumes => return Ok(Done::VolumesGone),
             Step::RemoveTraces => {
                 self.traces = false;
                 return Ok(Done::TracesGone);

@@ -272,6 +272,7 @@ fn tell(face: &mut Face, local: &Local, attempt: u32) {
             cause: TerminationCause::Removed,
             since: stamp(),
             grace,
+            shortened: false,
         }));
         let terminal = Terminal { succeeded: false, reason: String::new(), message: String::new() };
         face.history.apply(&What::Terminal(terminal));
