@@ -185,13 +185,15 @@ impl Fleet {
             false if known => Wish::Run,
             false => self.verdict(pod, Duration::ZERO),
         };
-        if wish == Wish::Run && history.admitted.as_ref() != Some(pod) {
+        // A refused pod too has a first sight, which its status and the next start go by.
+        if matches!(wish, Wish::Run | Wish::Refused { .. }) && history.admitted.as_ref() != Some(pod) {
             history.apply(&entry.what);
             // At once, though nothing waits for it: should the manifest break and the agent die in the next moment, this
             // is all that says what the running pod is.
             self.tools.actor.journal.record(entry, Class::BeforeEffect);
         }
         self.tell_verdict(pod, &wish);
+        self.tell_held(pod);
         let face = face(&pod.namespace, &pod.name, Some(Arc::clone(pod)), wish, history);
         self.enlist(pod.uid.clone(), face, stop);
     }
@@ -232,6 +234,16 @@ impl Fleet {
         }
     }
 
+    /// What keeps a pod from being started although it is admitted: people look for that among its events.
+    fn tell_held(&self, pod: &DesiredPod) {
+        let wall = self.tools.actor.clock.now().wall;
+        for held in &pod.held {
+            let object = Object::pod(pod.namespace.as_str(), pod.name.as_str(), pod.uid.clone());
+            let message = format!("Pod is not started: {}: {}", held.field, held.reason);
+            self.tools.actor.events.warning(object, "Held", &message, wall);
+        }
+    }
+
     /// Judges anew what waits: a neighbour may be gone, a label there, or patience at its end.
     fn judge_waiting(&mut self) {
         self.judge_again = None;
@@ -253,7 +265,7 @@ impl Fleet {
             } else {
                 self.tell_verdict(&pod, &wish);
             }
-            if wish == Wish::Run {
+            if !matches!(wish, Wish::Wait(_)) {
                 let entry = admission(&pod, &self.tools.actor.clock.now());
                 self.tools.actor.journal.record(entry, Class::BeforeEffect);
             }

@@ -160,8 +160,9 @@ impl Worker {
         let network_ready = self.tools.runtime.borrow_and_update().network_ready;
         self.pod = self.card.pod();
         let pod = self.pod.clone();
-        if let (Wish::Run, Some(pod), None) = (&wish, &pod, &self.mind.history.admitted) {
-            // Admitted after a wait; the fleet has told the journal.
+        let judged = matches!(wish, Wish::Run | Wish::Refused { .. });
+        if let (true, Some(pod), None) = (judged, &pod, &self.mind.history.admitted) {
+            // Judged after a wait; the fleet has told the journal.
             self.mind.remember(&What::Admitted { pod: Arc::clone(pod), at: now.stamp() });
         }
         let around = Around {
