@@ -16,6 +16,7 @@ mod harness;
 
 mod cost;
 mod real;
+mod mirrors;
 mod rig;
 mod start;
 mod truth;
