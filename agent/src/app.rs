@@ -24,13 +24,13 @@ use crate::disk::Disk;
 use crate::events::EventLog;
 use crate::journal::Opened;
 use crate::pod::act::Actor;
+use crate::pod::admit::Place;
 use crate::pod::card::Cards;
 use crate::pod::container::Site;
 use crate::pod::fleet::Fleet;
 use crate::pod::mind::Pace;
 use crate::pod::paths::{self, Dirs};
 use crate::pod::slots::{LENT_FOR, Slots};
-use crate::pod::admit::Place;
 use crate::pod::worker::Tools;
 use crate::runtime::seam::Seam;
 use crate::runtime::watch::RuntimeWatch;
@@ -137,7 +137,15 @@ pub fn start(
         runtime: runtime_state.clone(),
     };
     let cards = Arc::new(Cards::default());
-    let fleet = Fleet::new(tools, desired.clone(), parts.place, handles.events, histories, on_disk, Arc::clone(&cards));
+    let fleet = Fleet::new(
+        tools,
+        desired.clone(),
+        parts.place,
+        handles.events,
+        histories,
+        on_disk,
+        Arc::clone(&cards),
+    );
     supervisor.spawn_core("fleet", fleet.run(stop));
 
     Board {

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Pod;
 use pinnace_cri::id::PodUid;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::link::Clients;
@@ -35,6 +35,9 @@ use crate::supervise::Supervisor;
 
 pub mod place;
 
+/// Pods that are marked before the stop token is looked at again.
+const AT_ONCE: usize = 64;
+
 /// The API as a source of pods, before anything is read from it.
 pub struct Source {
     server: ApiServer,
@@ -43,7 +46,7 @@ pub struct Source {
     /// The API's objects.
     pub objects: ApiPods,
     mirrors: watch::Receiver<Arc<BTreeMap<String, Arc<Pod>>>>,
-    changed: mpsc::UnboundedReceiver<PodUid>,
+    changed: Arc<Changed>,
     problem: watch::Receiver<String>,
 }
 
@@ -103,10 +106,10 @@ impl Membership {
 pub fn source(node: &str, clients: &Clients, admitted: Vec<Arc<DesiredPod>>) -> Source {
     let (desired, desired_reader) = watch::channel(Arc::new(Desired::default()));
     let (mirrors, mirrors_reader) = watch::channel(Arc::default());
-    let (changed, changed_reader) = mpsc::unbounded_channel();
+    let changed = Arc::new(Changed::default());
     let (problem, problem_reader) = watch::channel(String::new());
     let objects = ApiPods::default();
-    let out = Outlets { desired, objects: objects.clone(), mirrors, changed, problem };
+    let out = Outlets { desired, objects: objects.clone(), mirrors, changed: Arc::clone(&changed), problem };
     let server =
         ApiServer::new(node.to_owned(), clients.shared.clone(), clients.state.clone(), admitted, out);
     Source {
@@ -114,7 +117,7 @@ pub fn source(node: &str, clients: &Clients, admitted: Vec<Arc<DesiredPod>>) -> 
         desired: desired_reader,
         objects,
         mirrors: mirrors_reader,
-        changed: changed_reader,
+        changed,
         problem: problem_reader,
     }
 }
@@ -150,7 +153,10 @@ pub fn join(parts: Parts, source: Source, board: &Board, supervisor: &Supervisor
     supervisor.spawn_core("node addresses", place::addresses(node.node.clone(), ips, stop.clone()));
 
     let member = node.uid.clone();
-    supervisor.spawn_core("pods of the API", once_member(member.clone(), source.server.run(stop.clone()), stop.clone()));
+    supervisor.spawn_core(
+        "pods of the API",
+        once_member(member.clone(), source.server.run(stop.clone()), stop.clone()),
+    );
     let marks = forward(source.changed, board.cards.changed(), stop.clone());
     supervisor.spawn_core("changed objects", marks);
 
@@ -204,15 +210,12 @@ async fn once_member(
 }
 
 /// Marks the pods whose objects changed, until `stop`.
-async fn forward(mut from: mpsc::UnboundedReceiver<PodUid>, to: Arc<Changed>, stop: CancellationToken) {
+async fn forward(from: Arc<Changed>, to: Arc<Changed>, stop: CancellationToken) {
     loop {
         tokio::select! {
             biased;
             () = stop.cancelled() => return,
-            uid = from.recv() => match uid {
-                Some(uid) => to.mark(&uid),
-                None => stop.cancelled().await,
-            }
+            uids = from.take(AT_ONCE) => uids.iter().for_each(|uid| to.mark(uid)),
         }
     }
 }

@@ -70,7 +70,9 @@ pub enum StartError {
     #[error("failed to serve /healthz; name another port with --healthz-port")]
     Healthz(#[from] BindError),
     /// The kubelet's API cannot be served.
-    #[error("failed to serve the kubelet's API; name another address with --port, or set enableServer: false")]
+    #[error(
+        "failed to serve the kubelet's API; name another address with --port, or set enableServer: false"
+    )]
     Https(#[from] https::HttpsError),
     /// A loop was lost.
     #[error("failed to go on")]
@@ -122,8 +124,7 @@ async fn start(
     let Some(kubeconfig) = &config.kubeconfig else {
         return Ok(app::start(parts, opened, manifests, supervisor));
     };
-    let (cluster, events) =
-        Cluster::new(kubeconfig, &config.node_name, clock, &opened, supervisor).await;
+    let (cluster, events) = Cluster::new(kubeconfig, &config.node_name, clock, &opened, supervisor).await;
     let desired = cluster.merged(manifests, supervisor);
     parts.events = events.clone();
     parts.volumes = Some(cluster.volumes(Arc::clone(disk), parts.dirs.clone(), clock.clone(), events));

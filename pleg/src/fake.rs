@@ -113,7 +113,7 @@ pub(crate) fn container_status(container: &Container, exit_code: i32) -> Contain
         annotations: BTreeMap::new(),
         log_path: String::new(),
         mounts: Vec::new(),
-            user: None,
+        user: None,
     }
 }
 

@@ -22,7 +22,8 @@ pub fn place(start: &Place, node: Option<&Node>, resources: Option<&Resources>) 
         place.labels = node.metadata.labels.clone().unwrap_or_default();
         place.taints = node.spec.as_ref().and_then(|spec| spec.taints.clone()).unwrap_or_default();
         let features = node.status.as_ref().and_then(|status| status.features.as_ref());
-        place.strict_groups = features.and_then(|features| features.supplemental_groups_policy).unwrap_or(false);
+        place.strict_groups =
+            features.and_then(|features| features.supplemental_groups_policy).unwrap_or(false);
     }
     if let Some(resources) = resources {
         place.allocatable = resources
@@ -82,7 +83,12 @@ pub async fn addresses(
 ) {
     loop {
         let new = ips(node.borrow_and_update().as_deref());
-        out.send_if_modified(|last| !new.is_empty() && *last != new && { *last = new; true });
+        out.send_if_modified(|last| {
+            !new.is_empty() && *last != new && {
+                *last = new;
+                true
+            }
+        });
         tokio::select! {
             biased;
             () = stop.cancelled() => return,
@@ -125,8 +131,10 @@ mod tests {
     #[test]
     fn one_address_of_each_family_in_the_objects_order() {
         let address = |kind: &str, address: &str| json!({ "type": kind, "address": address });
-        let node = node(json!({ "status": { "addresses": [address("Hostname", "n"), address("InternalIP", "10.0.0.1"),
-            address("InternalIP", "10.0.0.2"), address("InternalIP", "fd00::1")] } }));
+        let node = node(
+            json!({ "status": { "addresses": [address("Hostname", "n"), address("InternalIP", "10.0.0.1"),
+            address("InternalIP", "10.0.0.2"), address("InternalIP", "fd00::1")] } }),
+        );
         assert_eq!(ips(Some(&node)), ["10.0.0.1".parse::<IpAddr>().unwrap(), "fd00::1".parse().unwrap()]);
     }
 }

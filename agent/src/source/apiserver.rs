@@ -23,6 +23,7 @@ use super::desired::{Desired, DesiredPod};
 use crate::api::fault;
 use crate::api::link::LinkState;
 use crate::api::patience::{Pace, within};
+use crate::pod::changed::Changed;
 use state::{Outcome, Seen, State};
 
 pub mod pod;
@@ -73,7 +74,7 @@ pub struct Outlets {
     /// Mirror pods on this node by `namespace/name`.
     pub mirrors: watch::Sender<Arc<BTreeMap<String, Arc<Pod>>>>,
     /// Told the UID of every pod whose object changed or went.
-    pub changed: tokio::sync::mpsc::UnboundedSender<PodUid>,
+    pub changed: Arc<Changed>,
     /// What keeps the API's word from arriving; empty when it does.
     pub problem: watch::Sender<String>,
 }
@@ -233,8 +234,7 @@ impl ApiServer {
 
     fn publish(&mut self) {
         for uid in self.out.objects.set(self.state.pods()) {
-            // A reader that ended needs no word.
-            let _ = self.out.changed.send(uid);
+            self.out.changed.mark(&uid);
         }
         let (mirrors, pods): (Vec<_>, Vec<_>) =
             self.state.pods().iter().partition(|(_, object)| pod::is_mirror(object));

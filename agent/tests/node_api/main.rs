@@ -15,8 +15,8 @@ mod fake_api;
 mod harness;
 
 mod cost;
-mod real;
 mod mirrors;
+mod real;
 mod rig;
 mod start;
 mod truth;

@@ -174,7 +174,9 @@ impl Model {
                 return self.start(|made| made.name == *name && made.attempt == *attempt);
             }
             Step::StartCreated { id, .. } => return self.start(|made| made.id == *id),
-            Step::StopContainer { id, .. } | Step::HurryContainer { id, .. } => self.end(|container| container.id == *id, 143),
+            Step::StopContainer { id, .. } | Step::HurryContainer { id, .. } => {
+                self.end(|container| container.id == *id, 143)
+            }
             Step::RemoveContainer { name, id, attempt } => {
                 let seen = self.containers.iter().find(|seen| seen.record.id == *id).unwrap();
                 assert_ne!(seen.record.state, ContainerState::Running, "removed while it runs");
