@@ -13,6 +13,7 @@ AGENT_LOG=$INSTANCE_ROOT/pinnace.log
 AGENT_ADMIN=$INSTANCE_RUN/pinnace.sock
 AGENT_PIDFILE=$INSTANCE_RUN/pinnace.pid
 AGENT_HEALTHZ_PORT=10248
+AGENT_PORT=10250
 AGENT_NODE=$(hostname | tr '[:upper:]' '[:lower:]')
 
 # Prints the agent's pid and succeeds only while that process is ours.
@@ -22,11 +23,12 @@ agent_pid() {
     echo "$pid"
 }
 
+# With AGENT_KUBECONFIG set the agent joins that cluster.
 agent_start() {
     setsid "$AGENT_BINARY" run --config "$AGENT_CONFIG" --root-dir "$AGENT_ROOT" \
         --pod-manifest-path "$AGENT_MANIFESTS" --container-runtime-endpoint "unix://$INSTANCE_SOCKET" \
         --hostname-override "$AGENT_NODE" --admin-socket "$AGENT_ADMIN" \
-        --healthz-port "$AGENT_HEALTHZ_PORT" </dev/null >>"$AGENT_LOG" 2>&1 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&- &
+        --healthz-port "$AGENT_HEALTHZ_PORT" ${AGENT_KUBECONFIG:+--kubeconfig "$AGENT_KUBECONFIG"} </dev/null >>"$AGENT_LOG" 2>&1 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&- &
     started=$!
     echo "$started" >"$AGENT_PIDFILE"
     # Until its exec the process is a copy of this shell, which agent_pid does not take for the agent.
