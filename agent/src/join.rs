@@ -70,6 +70,8 @@ pub struct Parts {
     pub clock: Clock,
     /// Events, and the end of them that goes to the API.
     pub events: (EventLog, Feed),
+    /// Writes of events per second, 0 for no limit, and at once: `eventRecordQPS` and `eventBurst`.
+    pub event_rate: (u32, u32),
     /// Where the node's labels, taints and room are told to admission.
     pub place: watch::Sender<Arc<Place>>,
     /// The root directory was made by this start.
@@ -85,6 +87,8 @@ pub struct Membership {
     link: watch::Receiver<crate::api::link::LinkState>,
     /// The source.
     source: watch::Receiver<String>,
+    /// What became of events.
+    tally: watch::Receiver<event_sink::Tally>,
     /// The node's object.
     pub node: NodeHandle,
 }
@@ -97,7 +101,15 @@ impl Membership {
         let source = Some(self.source.borrow().clone());
         let node = self.node.problem.borrow().clone();
         let refused = self.node.refused.borrow().as_ref().map(ToString::to_string);
-        [link, source, node, refused].into_iter().flatten().filter(|problem| !problem.is_empty()).collect()
+        let lost = self.tally.borrow().lost_warnings;
+        let lost = (lost > 0).then(|| {
+            format!("{lost} warnings were too many for the API server; pinnace events has the newest")
+        });
+        [link, source, node, refused, lost]
+            .into_iter()
+            .flatten()
+            .filter(|problem| !problem.is_empty())
+            .collect()
     }
 }
 
@@ -183,11 +195,15 @@ pub fn join(parts: Parts, source: Source, board: &Board, supervisor: &Supervisor
         },
         supervisor,
     );
-    let config = event_sink::Config::new(name);
+    let config = event_sink::Config {
+        qps: parts.event_rate.0,
+        burst: parts.event_rate.1,
+        ..event_sink::Config::new(name)
+    };
     let pods: Arc<dyn KnownPods> = Arc::new(source.objects);
-    let (sink, _tally) = Sink::new(config, clients.shared, feed, pods, clock);
+    let (sink, tally) = Sink::new(config, clients.shared, feed, pods, clock);
     supervisor.spawn_core("events", sink.run(stop));
-    Membership { link: clients.state, source: source.problem, node }
+    Membership { link: clients.state, source: source.problem, tally, node }
 }
 
 /// Runs a loop once the node's object is certain to be this machine's: what the API server of another cluster says of

@@ -41,6 +41,8 @@ const IN_USE: &[&str] = &[
     "enableDebuggingHandlers",
     "enableServer",
     "enableControllerAttachDetach",
+    "eventBurst",
+    "eventRecordQPS",
     "fileCheckFrequency",
     "healthzBindAddress",
     "healthzPort",

@@ -80,12 +80,20 @@ impl Cluster {
             host: Arc::new(ThisHost::new(&config.root_dir)),
             clock: around.clock,
             events: (around.board.events.clone(), self.feed),
+            event_rate: event_rate(config),
             place: around.place,
             is_new_root: around.is_new_root,
             seed: RandomState::new().build_hasher().finish(),
         };
         join::join(parts, self.source, around.board, around.supervisor)
     }
+}
+
+/// The kubelet's defaults are 50 and 100 (`pkg/kubelet/apis/config/v1beta1/defaults.go`).
+fn event_rate(config: &Config) -> (u32, u32) {
+    let value =
+        |given: Option<i32>, default| given.and_then(|rate| u32::try_from(rate).ok()).unwrap_or(default);
+    (value(config.file.event_record_qps, 50), value(config.file.event_burst, 100))
 }
 
 /// What joining needs of the rest of the agent.
