@@ -1,6 +1,6 @@
 # What a person or CI calls. Each target is a short script in deploy/dev that says what it changes.
 .POSIX:
-.PHONY: help run cluster stop wipe check test test-all bench
+.PHONY: help run cluster stop wipe check test test-all bench bench-peer
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -28,3 +28,6 @@ test-all: ## the same at full size: takes much longer
 
 bench: ## the figures of the performance goals, as a table (root)
 	@deploy/dev/bench
+
+bench-peer: ## those of a node in a cluster, beside upstream's kubelet (root)
+	@PINNACE_BENCH_PEER=1 deploy/dev/bench cluster

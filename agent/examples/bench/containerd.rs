@@ -8,14 +8,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use pinnace_cri::client::{Client, Deadlines};
-use pinnace_cri::fake::{PodShape, container_config, sandbox_config};
-use pinnace_cri::v1::{ContainerConfig, PodSandboxConfig};
 
+use crate::floor::Floor;
 use crate::machine::{cpu_of, pid_with_argument};
 use crate::node::{Node, Place};
 use crate::report::{Report, Samples, ms};
-use crate::wish::{IMAGE, command, pod};
+use crate::wish::{command, mark, pod};
 
 /// Where `deploy/dev/bench` says which containerds there are.
 const SOCKETS: &str = "PINNACE_TEST_CONTAINERD_SOCKETS";
@@ -26,8 +24,6 @@ const BURST: usize = 20;
 const RARELY: Duration = Duration::from_millis(100);
 /// See the latencies on the fake.
 const STEP: Duration = Duration::from_millis(137);
-/// Grace of both: the processes end at once.
-const GRACE: Duration = Duration::from_secs(5);
 
 pub(crate) async fn measure(report: &mut Report, binary: &Path) -> Result<()> {
     let sockets = std::env::var(SOCKETS).unwrap_or_default();
@@ -37,11 +33,11 @@ pub(crate) async fn measure(report: &mut Report, binary: &Path) -> Result<()> {
     for (version, endpoint) in sockets.split(',').filter_map(|entry| entry.split_once('=')) {
         report.section(&format!("containerd {version} (shown = polled every 2 ms)"));
         let place = Place::new(binary, endpoint)?;
-        let client = Client::connect_lazy(endpoint, None, Deadlines::default())?;
+        let floor = Floor::new(endpoint, place.path("floor-logs"))?;
         let (node, _) = place.start()?;
         node.until_pods("an agent that answers", |_| true).await?;
-        one_by_one(report, &client, &place, &node).await.with_context(|| format!("containerd {version}"))?;
-        let streams = client.events().await.is_ok();
+        one_by_one(report, &floor, &place, &node).await.with_context(|| format!("containerd {version}"))?;
+        let streams = floor.client.events().await.is_ok();
         burst(report, &place, &node, streams).await.with_context(|| format!("containerd {version}"))?;
         node.stop()?;
     }
@@ -55,10 +51,10 @@ struct Times {
 }
 
 /// The first turn of each is not counted: it reads the runtime's binaries from disk.
-async fn one_by_one(report: &mut Report, client: &Client, place: &Place, node: &Node) -> Result<()> {
+async fn one_by_one(report: &mut Report, bare: &Floor, place: &Place, node: &Node) -> Result<()> {
     let (mut floor, mut agent) = (Times::default(), Times::default());
     for turn in 0..=TURNS {
-        let bare = bare_pod(client, place, turn).await?;
+        let bare = bare_pod(bare, turn).await?;
         let ours = agent_pod(place, node, turn).await?;
         if turn > 0 {
             floor.start.add(bare.0);
@@ -84,45 +80,13 @@ async fn one_by_one(report: &mut Report, client: &Client, place: &Place, node: &
     Ok(())
 }
 
-fn configs(place: &Place, turn: usize) -> Result<(PodSandboxConfig, ContainerConfig)> {
-    let name = format!("floor{turn}");
-    let shape = PodShape::static_pod(&name, &format!("bench-{}-{turn}", std::process::id()));
-    let logs = place.path("floor-logs").join(&name);
-    std::fs::create_dir_all(&logs)?;
-    let sandbox = PodSandboxConfig { log_directory: logs.display().to_string(), ..sandbox_config(&shape) };
-    let container = ContainerConfig {
-        command: command(&name),
-        log_path: "main.log".to_owned(),
-        // The agent that runs beside takes pods without an owner for its own.
-        ..container_config(&shape, "main", IMAGE, 0)
-    };
-    Ok((foreign(sandbox), ContainerConfig { labels: foreign_labels(container.labels), ..container }))
-}
-
-fn foreign(config: PodSandboxConfig) -> PodSandboxConfig {
-    PodSandboxConfig { labels: foreign_labels(config.labels), ..config }
-}
-
-fn foreign_labels(
-    mut labels: std::collections::BTreeMap<String, String>,
-) -> std::collections::BTreeMap<String, String> {
-    labels.insert(pinnace_cri::labels::OWNER.to_owned(), "bench-floor".to_owned());
-    labels
-}
-
 /// Start and teardown by the fewest calls.
-async fn bare_pod(client: &Client, place: &Place, turn: usize) -> Result<(Duration, Duration)> {
-    let (sandbox_config, container_config) = configs(place, turn)?;
+async fn bare_pod(floor: &Floor, turn: usize) -> Result<(Duration, Duration)> {
     let began = Instant::now();
-    let sandbox = client.run_sandbox(sandbox_config.clone(), "").await?;
-    let container = client.create_container(&sandbox, container_config, sandbox_config).await?;
-    client.start_container(&container).await?;
+    let made = floor.start(&format!("floor{turn}")).await?;
     let started = began.elapsed();
     let began = Instant::now();
-    client.stop_container(&container, GRACE).await?;
-    client.stop_sandbox(&sandbox).await?;
-    client.remove_container(&container).await?;
-    client.remove_sandbox(&sandbox).await?;
+    floor.end(made).await?;
     Ok((started, began.elapsed()))
 }
 
@@ -133,11 +97,6 @@ async fn agent_pod(place: &Place, node: &Node, turn: usize) -> Result<(Duration,
     let ended = place.unwish(&name)?;
     let gone = node.until_pods("the end of the pod", <[_]>::is_empty).await?;
     Ok((running.saturating_duration_since(began), gone.saturating_duration_since(ended)))
-}
-
-/// An argument that no other process of this machine has.
-fn mark(name: &str) -> String {
-    format!("pinnace-bench-{}-{name}", std::process::id())
 }
 
 async fn burst(report: &mut Report, place: &Place, node: &Node, streams: bool) -> Result<()> {

@@ -3,15 +3,18 @@
 //! `make bench` calls it, by `deploy/dev/bench`, with the released binary and two containerds. By hand:
 //!
 //! ```text
-//! bench PINNACE [SECTION]...     sections: relist footprint latency containerd; all without one
+//! bench PINNACE [SECTION]...     relist footprint latency containerd cluster; all without one
+//! bench PINNACE cluster GROUP... idle sequential burst restart exit delete: those of `cluster` alone
 //! ```
 //!
 //! The real containerds come from `PINNACE_TEST_CONTAINERD_SOCKETS` (`debian=unix:///...,2.2=unix:///...`); that
-//! section says so and is left out without them. `bench serve SOCKET PODS` is the other process of `relist`.
+//! section says so and is left out without them; so is `cluster` without what [`cluster`] reads. `bench serve SOCKET PODS` is the other process of `relist`.
 
 #![expect(clippy::disallowed_methods, reason = "it measures this machine, so it reads the real clock")]
 
+mod cluster;
 mod containerd;
+mod floor;
 mod footprint;
 mod latency;
 mod machine;
@@ -27,8 +30,8 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use report::Report;
 
-const USAGE: &str = "usage: bench PINNACE [relist|footprint|latency|containerd]...";
-const SECTIONS: [&str; 4] = ["relist", "footprint", "latency", "containerd"];
+const USAGE: &str = "usage: bench PINNACE [relist|footprint|latency|containerd|cluster [GROUP]...]...";
+const SECTIONS: [&str; 5] = ["relist", "footprint", "latency", "containerd", "cluster"];
 
 fn main() -> ExitCode {
     match run(&std::env::args().skip(1).collect::<Vec<_>>()) {
@@ -43,7 +46,7 @@ fn main() -> ExitCode {
 fn run(words: &[String]) -> Result<()> {
     match words {
         [serve, socket, pods] if serve == "serve" => serve::run(Path::new(socket), pods.parse()?),
-        [binary, sections @ ..] if sections.iter().all(|section| SECTIONS.contains(&section.as_str())) => {
+        [binary, sections @ ..] if sections.iter().all(|word| is_known(word)) => {
             let binary =
                 PathBuf::from(binary).canonicalize().with_context(|| format!("no binary at {binary}"))?;
             // As many threads as the agent has, so that the cost of waking them is the same.
@@ -53,6 +56,10 @@ fn run(words: &[String]) -> Result<()> {
         }
         _ => bail!("{USAGE}"),
     }
+}
+
+fn is_known(word: &str) -> bool {
+    SECTIONS.contains(&word) || cluster::GROUPS.contains(&word)
 }
 
 async fn measure(binary: &Path, sections: &[String]) -> Result<()> {
@@ -70,6 +77,11 @@ async fn measure(binary: &Path, sections: &[String]) -> Result<()> {
     }
     if wanted("containerd") {
         containerd::measure(&mut report, binary).await.context("containerd")?;
+    }
+    let groups: Vec<_> =
+        sections.iter().filter(|word| cluster::GROUPS.contains(&word.as_str())).cloned().collect();
+    if wanted("cluster") || !groups.is_empty() {
+        cluster::measure(&mut report, binary, &groups).await.context("cluster")?;
     }
     report.end();
     Ok(())

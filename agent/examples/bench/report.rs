@@ -51,6 +51,17 @@ impl Report {
         println!("  {what:<60} {:>16} {unit:<8} {:>8}{mark}", number(value), format!("<={}", number(goal)));
     }
 
+    /// A figure that should be at least `goal`.
+    pub(crate) fn at_least(&mut self, what: &str, value: f64, unit: &str, goal: f64) {
+        let reached = value >= goal;
+        self.goals += 1;
+        if !reached {
+            self.missed.push(format!("{what}: {} {unit}, goal {} or more", number(value), number(goal)));
+        }
+        let mark = if reached { "" } else { "  UNDER" };
+        println!("  {what:<60} {:>16} {unit:<8} {:>8}{mark}", number(value), format!(">={}", number(goal)));
+    }
+
     /// Something that explains the lines around it.
     pub(crate) fn note(&mut self, text: &str) {
         println!("  {text}");
@@ -60,7 +71,7 @@ impl Report {
     pub(crate) fn end(&self) {
         println!("\n{} of {} goals reached", self.goals - self.missed.len(), self.goals);
         for missed in &self.missed {
-            println!("  over: {missed}");
+            println!("  missed: {missed}");
         }
         if self.busy > 0 {
             println!("{} section(s) began on a busy machine", self.busy);
@@ -68,7 +79,7 @@ impl Report {
     }
 }
 
-fn number(value: f64) -> String {
+pub(crate) fn number(value: f64) -> String {
     if value >= 100.0 {
         format!("{value:.0}")
     } else if value >= 10.0 {

@@ -11,6 +11,11 @@ pub(crate) fn command(mark: &str) -> Vec<String> {
     ["sh", "-c", "trap 'exit 0' TERM; sleep 100000 & wait", mark].map(str::to_owned).to_vec()
 }
 
+/// An argument that no other process of this machine has.
+pub(crate) fn mark(name: &str) -> String {
+    format!("pinnace-bench-{}-{name}", std::process::id())
+}
+
 /// A manifest of a pod that ends only once, with one container `main`.
 pub(crate) fn pod(name: &str, command: &[String]) -> Value {
     json!({
@@ -30,6 +35,17 @@ pub(crate) fn pod(name: &str, command: &[String]) -> Value {
             }],
         },
     })
+}
+
+/// The same for the API, bound to its node; admission adds the service account's volume.
+pub(crate) fn api_pod(name: &str, node: &str) -> Value {
+    let mut pod = pod(name, &command(&mark(name)));
+    if let Some(spec) = pod.get_mut("spec").and_then(Value::as_object_mut) {
+        spec.remove("automountServiceAccountToken");
+        spec.insert("nodeName".to_owned(), json!(node));
+        spec.insert("terminationGracePeriodSeconds".to_owned(), json!(30));
+    }
+    pod
 }
 
 /// A pod of the fake's, whose shell does not know `wait`.

@@ -1,0 +1,72 @@
+//! What the harness asks of the API server: pods of the namespace `default`, and their end.
+
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use futures::{StreamExt, TryStreamExt};
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::Api;
+use kube::api::{DeleteParams, PostParams};
+
+use super::Session;
+use crate::wish::api_pod;
+
+/// Requests at once: none waits for another, and the server is not the subject.
+const AT_ONCE: usize = 8;
+
+impl Session<'_> {
+    fn api(&self) -> Api<Pod> {
+        Api::namespaced(self.setting.api.clone(), "default")
+    }
+
+    /// Posts the pods; gives the moment before each.
+    pub(super) async fn post(&self, names: &[String]) -> Result<Vec<Instant>> {
+        let pods: Result<Vec<Pod>, _> =
+            names.iter().map(|name| serde_json::from_value(api_pod(name, &self.subject.node))).collect();
+        let api = &self.api();
+        let posts = pods?.into_iter().map(|pod| async move {
+            let began = Instant::now();
+            api.create(&PostParams::default(), &pod).await.map(|_| began)
+        });
+        futures::stream::iter(posts).buffered(AT_ONCE).try_collect().await.context("failed to post a pod")
+    }
+
+    /// Asks for the graceful end of the pods; gives the moment before each.
+    pub(super) async fn request_end(&self, names: &[String], by_force: bool) -> Result<Vec<Instant>> {
+        let mut how = DeleteParams::default();
+        how.grace_period_seconds = by_force.then_some(0);
+        let (api, how) = (&self.api(), &how);
+        let ends = names.iter().map(|name| async move {
+            let began = Instant::now();
+            match api.delete(name, how).await {
+                Err(kube::Error::Api(status)) if status.is_not_found() => Ok(began),
+                answer => answer.map(|_| began),
+            }
+        });
+        futures::stream::iter(ends).buffered(AT_ONCE).try_collect().await.context("failed to delete a pod")
+    }
+
+    /// Pods that were seen and are not gone.
+    pub(super) fn standing(&self) -> Vec<String> {
+        let pods = self.witness.pods().into_iter().filter(|(_, seen)| seen.gone.is_none());
+        pods.map(|(name, _)| name).collect()
+    }
+
+    /// Takes all pods away, and waits for it unless by force.
+    pub(super) async fn remove_all(&self, by_force: bool) -> Result<()> {
+        let names = self.standing();
+        self.request_end(&names, by_force).await?;
+        if by_force {
+            return Ok(());
+        }
+        self.witness.until_all("the end of the pods", &names, |seen| seen.gone.is_some()).await
+    }
+}
+
+/// The Node object must not meet the next round.
+pub(super) async fn delete_node(client: &kube::Client, node: &str) -> Result<()> {
+    match Api::<Node>::all(client.clone()).delete(node, &DeleteParams::default()).await {
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        answer => answer.map(|_| ()).with_context(|| format!("failed to delete node {node}")),
+    }
+}
