@@ -1,0 +1,29 @@
+//! The whole agent as a member of a cluster, in virtual time: the fake runtime on one side, the fake API server, whose
+//! Node authorizer and NodeRestriction bind it, on the other. One program, so that it is linked once.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+#[path = "../fake_api/mod.rs"]
+mod fake_api;
+#[path = "../harness/mod.rs"]
+mod harness;
+
+mod admission;
+mod deletion;
+mod downtime;
+mod faults;
+mod flips;
+mod generations;
+mod lists;
+mod mirrors;
+mod outage;
+mod phases;
+mod pods;
+mod rig;
+mod takeover;
