@@ -15,16 +15,22 @@
 
 mod admin;
 mod agent;
+mod bad_input;
 mod case;
 mod control_plane;
 mod credentials;
 mod logs;
 mod namespace;
+mod network;
 mod node;
 mod outage;
+mod restarts;
 #[expect(dead_code, reason = "the tests of real runtimes use all of it")]
 #[path = "../real/runtime.rs"]
 mod runtime;
+#[path = "../tcp_proxy/mod.rs"]
+mod tcp_proxy;
+mod witness;
 mod workloads;
 
 use std::io::Write;
@@ -74,5 +80,12 @@ cases! {
     node::the_node_and_its_lease_are_as_a_kubelets,
     node::configz_decodes_as_the_kubelets_configuration,
     node::a_pod_finds_its_token_authority_and_namespace,
+    restarts::b34_b36_kill_9_and_start_change_nothing_that_others_see,
+    network::b62_a_black_holed_watch_is_noticed_and_nothing_is_missed,
+    bad_input::a_wrong_authority_is_named,
+    bad_input::an_expired_certificate_is_named,
+    bad_input::a_kubeconfig_without_a_server_is_named,
+    bad_input::a_node_of_another_machine_is_not_taken,
+    outage::b60_b61_pods_go_on_without_the_api_server,
     outage::the_api_server_goes_and_comes_back_with_its_objects,
 }
