@@ -86,6 +86,9 @@ impl ControlPlane {
 
     /// Kubeconfig of `admin`, `node:NODENAME` or `kubelet-client`.
     pub(crate) fn kubeconfig(&self, who: &str) -> PathBuf {
+        if who == "admin" {
+            return PathBuf::from(self.status("admin"));
+        }
         PathBuf::from(self.script("kubeconfig", &[who]).trim_end())
     }
 

@@ -13,14 +13,35 @@
 #![allow(clippy::indexing_slicing, reason = "answers of the API server are read by their known keys")]
 #![expect(clippy::disallowed_methods, reason = "real processes live in real time; every wait has a deadline")]
 
+mod admin;
+mod agent;
+mod bad_input;
+mod case;
 mod control_plane;
 mod credentials;
+mod logs;
 mod namespace;
+mod network;
+mod node;
 mod outage;
+mod restarts;
+#[expect(dead_code, reason = "the tests of real runtimes use all of it")]
+#[path = "../real/runtime.rs"]
+mod runtime;
+#[path = "../tcp_proxy/mod.rs"]
+mod tcp_proxy;
+mod witness;
+mod workloads;
 
 use std::io::Write;
 
 use control_plane::ControlPlane;
+
+/// Prints past the capture of output, so that it shows without `--nocapture`.
+fn say(line: &str) {
+    // Nothing can be done about a closed stderr.
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
 
 /// Runs a case, or says why not.
 fn on_cluster(case: &str, run: fn(&ControlPlane)) {
@@ -32,8 +53,7 @@ fn on_cluster(case: &str, run: fn(&ControlPlane)) {
                 std::env::var_os("PINNACE_TEST_REQUIRE_CLUSTER").is_none(),
                 "must not be skipped: {line}"
             );
-            // Past the capture of output; nothing can be done about a closed stderr.
-            let _ = writeln!(std::io::stderr(), "{line}");
+            say(&line);
         }
     }
 }
@@ -51,5 +71,21 @@ cases! {
     credentials::a_node_reaches_only_what_is_its_own,
     credentials::a_client_with_a_nodes_credentials_lists_its_pods,
     namespace::a_pod_gets_its_volume_and_its_node,
+    workloads::a_deployment_of_20_comes_scales_rolls_and_goes,
+    workloads::a_job_ends_as_its_exit_code_says,
+    workloads::a_daemon_set_has_a_pod_on_each_node,
+    logs::kubectl_logs_with_its_options,
+    logs::describe_shows_events_in_the_order_users_expect,
+    node::a_new_node_is_ready_within_a_second,
+    node::the_node_and_its_lease_are_as_a_kubelets,
+    node::configz_decodes_as_the_kubelets_configuration,
+    node::a_pod_finds_its_token_authority_and_namespace,
+    restarts::b34_b36_kill_9_and_start_change_nothing_that_others_see,
+    network::b62_a_black_holed_watch_is_noticed_and_nothing_is_missed,
+    bad_input::a_wrong_authority_is_named,
+    bad_input::an_expired_certificate_is_named,
+    bad_input::a_kubeconfig_without_a_server_is_named,
+    bad_input::a_node_of_another_machine_is_not_taken,
+    outage::b60_b61_pods_go_on_without_the_api_server,
     outage::the_api_server_goes_and_comes_back_with_its_objects,
 }

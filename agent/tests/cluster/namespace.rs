@@ -37,6 +37,19 @@ impl<'a> Namespace<'a> {
         self.cluster.get(&[&["-n", &self.name], args].concat())
     }
 
+    /// Creates an object in it.
+    pub(crate) fn create(&self, object: &Value) {
+        let args = ["-n", &self.name, "create", "-f", "-"];
+        self.cluster
+            .try_kubectl("admin", &args, &object.to_string())
+            .unwrap_or_else(|error| panic!("{error}"));
+    }
+
+    /// What kubectl prints about it for the administrator, or its error.
+    pub(crate) fn try_kubectl(&self, args: &[&str]) -> Result<String, String> {
+        self.cluster.try_kubectl("admin", &[&["-n", &self.name], args].concat(), "")
+    }
+
     /// What kubectl prints about it for the administrator.
     pub(crate) fn kubectl(&self, args: &[&str]) -> String {
         self.cluster.kubectl(&[&["-n", &self.name], args].concat())
@@ -48,6 +61,10 @@ impl Drop for Namespace<'_> {
         // What stays is wiped with the cluster.
         let delete = ["delete", "--wait=false", "namespace", &self.name];
         let _ = self.cluster.try_kubectl("admin", &delete, "");
+        // The node may be gone before they are, and then nobody says that they have ended.
+        let pods =
+            ["-n", &self.name, "delete", "--wait=false", "--grace-period=0", "--force", "pods", "--all"];
+        let _ = self.cluster.try_kubectl("admin", &pods, "");
     }
 }
 

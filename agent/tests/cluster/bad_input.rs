@@ -1,0 +1,152 @@
+//! Credentials and names that are wrong: said clearly, tried again, and pods go on meanwhile.
+
+use std::time::{Duration, Instant};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use rcgen::{CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, Issuer, KeyPair};
+use serde_json::json;
+
+use crate::case::{Case, SOON, WAIT, pod};
+use crate::control_plane::ControlPlane;
+
+/// A wrong kubeconfig is said within this time.
+const SAID: Duration = Duration::from_secs(10);
+
+/// A line of a kubeconfig with another value; `None` leaves the line out.
+fn with(kubeconfig: &str, key: &str, value: Option<&str>) -> String {
+    let mut lines = String::new();
+    for line in kubeconfig.lines() {
+        let indent = line.len() - line.trim_start().len();
+        match (line.trim_start().starts_with(&format!("{key}:")), value) {
+            (false, _) => lines += line,
+            (true, Some(value)) => lines += &format!("{}{key}: {value}", &line[..indent]),
+            (true, None) => continue,
+        }
+        lines.push('\n');
+    }
+    assert_ne!(lines, kubeconfig, "the kubeconfig has {key}");
+    lines
+}
+
+/// The agent starts with a wrong kubeconfig: its static pod runs, the log says `words`, and with the right one it
+/// becomes a node.
+fn refused_then_corrected(
+    cluster: &ControlPlane,
+    name: &str,
+    wrong: impl Fn(&Case<'_>, &str) -> String,
+    words: &[&str],
+) {
+    let mut case = Case::prepared("debian", cluster, name);
+    let right = case.agent.kubeconfig();
+    case.agent.set_kubeconfig(&wrong(&case, &right));
+    static_pod_and_words(&mut case, words);
+    case.agent.set_kubeconfig(&right);
+    corrected(&case);
+}
+
+fn static_pod_and_words(case: &mut Case<'_>, words: &[&str]) {
+    case.agent.put_static(&pod("static", "Always", WAIT));
+    let began = Instant::now();
+    case.agent.launch();
+    for word in words {
+        case.agent.until(&format!("{word:?} in the log"), began, SAID, || {
+            if case.agent.log().contains(word) { Ok(()) } else { Err("not there".to_owned()) }
+        });
+    }
+    case.agent.until("the static pod runs", began, SOON, || {
+        if running(case).is_some() { Ok(()) } else { Err("it does not".to_owned()) }
+    });
+}
+
+fn running(case: &Case<'_>) -> Option<String> {
+    let listed = case.agent.runtime.containers(&case.agent.name);
+    let running = listed.iter().find(|container| container["state"] == "CONTAINER_RUNNING");
+    running.and_then(|container| container["id"].as_str().map(str::to_owned))
+}
+
+/// The node becomes Ready, and its static pod is the same container.
+fn corrected(case: &Case<'_>) {
+    let container = running(case);
+    case.until_node_ready(Instant::now(), SOON);
+    // Long enough for a first list to be misread.
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(running(case), container, "{}", case.agent.describe());
+    let lines =
+        case.agent.log().lines().filter(|line| line.contains("WARN") || line.contains("ERROR")).count();
+    assert!(lines < 30, "one line per cause and not per try: {lines}\n{}", case.agent.describe());
+}
+
+pub(crate) fn a_wrong_authority_is_named(cluster: &ControlPlane) {
+    let wrong = |_: &Case<'_>, right: &str| {
+        let key = KeyPair::generate().unwrap();
+        let other = CertificateParams::default().self_signed(&key).unwrap().pem();
+        with(right, "certificate-authority-data", Some(&STANDARD.encode(other)))
+    };
+    let words = ["not signed by the kubeconfig's certificate-authority", cluster.status("server")];
+    refused_then_corrected(cluster, "authority", wrong, &words);
+}
+
+pub(crate) fn an_expired_certificate_is_named(cluster: &ControlPlane) {
+    let wrong = |case: &Case<'_>, right: &str| {
+        let (certificate, key) = expired(cluster, &case.agent.name);
+        let wrong = with(right, "client-certificate-data", Some(&STANDARD.encode(certificate)));
+        with(&wrong, "client-key-data", Some(&STANDARD.encode(key)))
+    };
+    refused_then_corrected(cluster, "expired", wrong, &["expired", "does not accept the node's credentials"]);
+}
+
+/// A client certificate of the node that the cluster's authority signed for a day long ago, and its key.
+fn expired(cluster: &ControlPlane, node: &str) -> (String, String) {
+    let name = |entries: &[(DnType, &str)]| {
+        let mut name = DistinguishedName::new();
+        for (kind, value) in entries {
+            name.push(kind.clone(), *value);
+        }
+        name
+    };
+    let authority = std::fs::read_to_string(cluster.status("ca_key")).unwrap();
+    let mut issuer = CertificateParams::default();
+    issuer.distinguished_name = name(&[(DnType::CommonName, "pinnace-dev")]);
+    let issuer = Issuer::new(issuer, KeyPair::from_pem(&authority).unwrap());
+    let mut params = CertificateParams::default();
+    let user = format!("system:node:{node}");
+    params.distinguished_name =
+        name(&[(DnType::OrganizationName, "system:nodes"), (DnType::CommonName, &user)]);
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+    params.not_after = rcgen::date_time_ymd(2020, 1, 2);
+    let key = KeyPair::generate().unwrap();
+    let certificate = params.signed_by(&key, &issuer).unwrap();
+    (certificate.pem(), key.serialize_pem())
+}
+
+pub(crate) fn a_kubeconfig_without_a_server_is_named(cluster: &ControlPlane) {
+    let wrong = |_: &Case<'_>, right: &str| with(right, "server", None);
+    refused_then_corrected(cluster, "serverless", wrong, &["kubeconfig", "server"]);
+}
+
+pub(crate) fn a_node_of_another_machine_is_not_taken(cluster: &ControlPlane) {
+    let mut case = Case::prepared("debian", cluster, "stolen");
+    let node = case.agent.name.clone();
+    let other = json!({
+        "apiVersion": "v1", "kind": "Node", "metadata": { "name": node },
+        "status": { "nodeInfo": {
+            "machineID": "0123456789abcdef0123456789abcdef", "systemUUID": "01234567-89ab-cdef-0123-456789abcdef",
+            "bootID": "b", "kernelVersion": "k", "osImage": "o", "containerRuntimeVersion": "containerd://1",
+            "kubeletVersion": "v1.36.3", "kubeProxyVersion": "", "operatingSystem": "linux", "architecture": "amd64",
+        } },
+    });
+    cluster.create(&format!("node:{node}"), &other).unwrap();
+    let there = case.admin.node(&node).unwrap();
+    static_pod_and_words(&mut case, &["is another machine", "0123456789abcdef0123456789abcdef"]);
+    std::thread::sleep(Duration::from_secs(3));
+    let now = case.admin.node(&node).unwrap();
+    assert_eq!(
+        now["status"]["nodeInfo"], there["status"]["nodeInfo"],
+        "the other machine's node is left alone"
+    );
+    assert_eq!(now["metadata"]["uid"], there["metadata"]["uid"]);
+    cluster.kubectl(&["delete", "--wait=false", "node", &node]);
+    corrected(&case);
+}
