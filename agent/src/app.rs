@@ -16,7 +16,7 @@ use pinnace_cri::id::PodUid;
 use pinnace_cri::labels::Ownership;
 use pinnace_pleg::relist;
 use pinnace_pleg::sequence::Sequence;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::board::Board;
 use crate::clock::Clock;
@@ -114,6 +114,7 @@ pub fn start(
         supervisor.spawn_core("volumes", volumes.refresher().run(stop.clone()));
     }
     let on_disk = pods_on_disk(parts.disk.as_ref(), &parts.dirs);
+    let pulled = Arc::new(Notify::new());
     let actor = Actor {
         client: parts.client,
         disk: parts.disk,
@@ -125,6 +126,7 @@ pub fn start(
         creates: Slots::new(CREATES, CREATES_IN_FLIGHT, LENT_FOR),
         teardowns: Slots::new(TEARDOWNS, TEARDOWNS_IN_FLIGHT, LENT_FOR),
         pulls: Slots::new(parts.pulls, parts.pulls, Duration::MAX),
+        pulled: Arc::clone(&pulled),
         volumes: parts.volumes,
     };
     let tools = Tools {
@@ -158,6 +160,7 @@ pub fn start(
         desired,
         journal: condition,
         events: parts.events,
+        pulled,
         objects: None,
         membership: None,
     }

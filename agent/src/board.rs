@@ -7,7 +7,7 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::Pod;
 use pinnace_pleg::health::{self, Health};
 use pinnace_pleg::snapshot::Snapshot;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::events::EventLog;
 use crate::join::Membership;
@@ -46,6 +46,8 @@ pub struct Board {
     pub journal: watch::Receiver<Option<String>>,
     /// Events.
     pub events: EventLog,
+    /// Notified when an image was pulled.
+    pub pulled: Arc<Notify>,
     /// Pods as the API has them; none without one.
     pub objects: Option<ApiPods>,
     /// What the cluster makes of this node; none without one.

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Pod;
 use pinnace_cri::id::PodUid;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::link::Clients;
@@ -160,6 +160,10 @@ pub fn join(parts: Parts, source: Source, board: &Board, supervisor: &Supervisor
         },
         supervisor,
     );
+    let stuck = pass_on(Arc::clone(&node.lease_stuck), Arc::clone(&clients.lease_stuck), stop.clone());
+    supervisor.spawn_core("lease's connection", stuck);
+    let pulled = pass_on(Arc::clone(&board.pulled), Arc::clone(&node.images), stop.clone());
+    supervisor.spawn_core("pulled images", pulled);
     supervisor.spawn_core("place", place::keep(node.clone(), parts.place, stop.clone()));
     let (ips, host_ips) = watch::channel(Vec::new());
     supervisor.spawn_core("node addresses", place::addresses(node.node.clone(), ips, stop.clone()));
@@ -222,6 +226,17 @@ async fn once_member(
         biased;
         () = stop.cancelled() => {}
         () = member => task.await,
+    }
+}
+
+/// Passes notices on, until `stop`. Each side makes its own, so that neither knows the other.
+async fn pass_on(from: Arc<Notify>, to: Arc<Notify>, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            () = from.notified() => to.notify_one(),
+        }
     }
 }
 

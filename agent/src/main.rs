@@ -12,13 +12,14 @@ use pinnace::check::observe::{Targets, observe};
 use pinnace::cli::args::{CheckArgs, Command, Reach, SOCKET_VARIABLE};
 use pinnace::cli::client::ClientError;
 use pinnace::cli::command::{self, Terminal, error_line};
-use pinnace::cli::command_line::{self, Asked, KUBELET_VERSION};
+use pinnace::cli::command_line::{self, Asked};
 use pinnace::cli::{exit, log_output};
 use pinnace::clock::Clock;
 use pinnace::config::effective::Config;
 use pinnace::config::flags::RunFlags;
 use pinnace::config::load::{Loaded, load};
 use pinnace::lock::LockError;
+use pinnace::node::object::KUBELET_VERSION;
 use pinnace::runtime::probe;
 use pinnace::start::StartError;
 

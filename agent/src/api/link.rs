@@ -1,28 +1,26 @@
 //! The connections to the API server. Owns the transport that every [`kube::Client`] here goes through. Woken by time:
-//! every 10 s it sees whether a file of the kubeconfig changed, every second while it cannot be used. Writes the
-//! transport and the [`LinkState`]; ends with the stop token.
+//! every 10 s it sees whether a file of the kubeconfig changed, every second while it cannot be used; and by the lease,
+//! whose connection it makes anew when a renewal got no answer. Writes the transport and the [`LinkState`]; ends with
+//! the stop token.
 //!
 //! HTTP/2, so that one connection carries every watch; pings find a dead one within 20 s, since a connection whose
 //! packets are dropped is silent like an idle one. The lease has a connection of its own: what holds up the others
 //! must not make the node look dead.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use futures::future::BoxFuture;
-use http::{Request, Response};
-use hyper::body::Incoming;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use kube::client::{Body, ConfigExt};
-use tokio::sync::watch;
+use kube::client::ConfigExt;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tower::util::BoxCloneService;
-use tower::{BoxError, Service, ServiceBuilder, ServiceExt};
+use tower::{BoxError, ServiceBuilder};
 
 use super::kubeconfig::{self, Loaded};
+use super::transport::{Stack, Transport};
 use crate::chain::Chain;
 use crate::clock::Clock;
 
@@ -37,8 +35,6 @@ const LOOK: Duration = Duration::from_secs(10);
 /// Between two tries to use one that cannot be.
 const RETRY: Duration = Duration::from_secs(1);
 
-type Stack = BoxCloneService<Request<Body>, Response<Incoming>, BoxError>;
-
 /// What is known of the kubeconfig.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LinkState {
@@ -48,10 +44,6 @@ pub struct LinkState {
     pub problem: String,
 }
 
-/// A transport that may not be there yet.
-#[derive(Clone)]
-pub struct Transport(Arc<Mutex<Result<Stack, String>>>);
-
 /// Both clients and the loop that keeps their transports.
 pub struct Link {
     file: PathBuf,
@@ -59,6 +51,10 @@ pub struct Link {
     shared: Transport,
     lease: Transport,
     state: watch::Sender<LinkState>,
+    /// What the transports are made from; none before a kubeconfig was read that can be used.
+    config: Option<kube::Config>,
+    /// Told when the lease's connection does not answer.
+    lease_stuck: Arc<Notify>,
     stamps: Vec<(PathBuf, Option<SystemTime>)>,
 }
 
@@ -71,6 +67,8 @@ pub struct Clients {
     pub lease: kube::Client,
     /// What is known of the kubeconfig.
     pub state: watch::Receiver<LinkState>,
+    /// To be notified when the lease's connection does not answer: a new one is made.
+    pub lease_stuck: Arc<Notify>,
 }
 
 impl Link {
@@ -78,12 +76,15 @@ impl Link {
     pub async fn new(file: PathBuf, clock: Clock) -> (Self, Clients) {
         let (state, reader) = watch::channel(LinkState::default());
         let (shared, lease) = (Transport::missing(), Transport::missing());
+        let lease_stuck = Arc::new(Notify::new());
         let clients = Clients {
             shared: kube::Client::new(shared.clone(), "default"),
             lease: kube::Client::new(lease.clone(), "default"),
             state: reader,
+            lease_stuck: Arc::clone(&lease_stuck),
         };
-        let mut link = Self { file, clock, shared, lease, state, stamps: Vec::new() };
+        let (config, stamps) = (None, Vec::new());
+        let mut link = Self { file, clock, shared, lease, state, config, lease_stuck, stamps };
         link.load().await;
         (link, clients)
     }
@@ -96,6 +97,10 @@ impl Link {
                 biased;
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(pause) => {}
+                () = self.lease_stuck.notified() => {
+                    self.renew_lease();
+                    continue;
+                }
             }
             let changed = self.stamps.iter().any(|(path, stamp)| modified(path) != *stamp);
             if changed || !self.shared.is_there() {
@@ -127,10 +132,25 @@ impl Link {
         self.publish(state);
     }
 
-    fn install(&self, loaded: &Loaded) -> Result<LinkState, String> {
-        for transport in [&self.shared, &self.lease] {
-            transport.set(stack(&loaded.config).map_err(|error| Chain(&error).to_string())?);
+    /// Where the lease's transport has hung, a new one with the same settings takes its place.
+    fn renew_lease(&self) {
+        let Some(config) = &self.config else { return };
+        match stack(config) {
+            Ok(stack) => {
+                tracing::info!("the lease's connection does not answer, making a new one");
+                self.lease.set(stack);
+            }
+            // The same settings made one before.
+            Err(error) => tracing::warn!(error = %Chain(&error), "failed to make the lease's connection anew"),
         }
+    }
+
+    fn install(&mut self, loaded: &Loaded) -> Result<LinkState, String> {
+        let made = || stack(&loaded.config).map_err(|error| Chain(&error).to_string());
+        let (shared, lease) = (made()?, made()?);
+        self.shared.set(shared);
+        self.lease.set(lease);
+        self.config = Some(loaded.config.clone());
         Ok(LinkState { server: loaded.server.clone(), problem: loaded.warning.clone().unwrap_or_default() })
     }
 
@@ -183,50 +203,4 @@ fn stack(config: &kube::Config) -> kube::Result<Stack> {
         .map_err(BoxError::from)
         .service(client);
     Ok(BoxCloneService::new(service))
-}
-
-impl Transport {
-    fn missing() -> Self {
-        Self(Arc::new(Mutex::new(Err("the kubeconfig was not read yet".to_owned()))))
-    }
-
-    fn is_there(&self) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_ok()
-    }
-
-    fn set(&self, stack: Stack) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Ok(stack);
-    }
-
-    /// Says why there is no transport; one that is there stays.
-    fn refuse(&self, problem: &str) {
-        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if held.is_err() {
-            *held = Err(problem.to_owned());
-        }
-    }
-}
-
-impl Service<Request<Body>> for Transport {
-    type Response = Response<Incoming>;
-    type Error = BoxError;
-    type Future = BoxFuture<'static, Result<Self::Response, BoxError>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let held = self
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .as_ref()
-            .map(Clone::clone)
-            .map_err(Clone::clone);
-        match held {
-            Ok(stack) => Box::pin(stack.oneshot(request)),
-            Err(problem) => Box::pin(std::future::ready(Err(problem.into()))),
-        }
-    }
 }

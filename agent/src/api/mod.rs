@@ -7,3 +7,4 @@ pub mod fault;
 pub mod kubeconfig;
 pub mod link;
 pub mod patience;
+pub mod transport;

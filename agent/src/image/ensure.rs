@@ -63,6 +63,7 @@ async fn pull(actor: &Actor, job: &Job, spec: &Spec, image: ImageSpec) -> Result
     };
     match answer {
         Ok((image_ref, took)) => {
+            actor.pulled.notify_one();
             let message = pulled_message(shown, took, asked.elapsed(), size(actor, &wanted).await);
             actor.events.normal(&object, "Pulled", &message, actor.clock.now().wall);
             Ok(image_ref)

@@ -126,7 +126,7 @@ impl LeaseKeeper {
                 warn!(error = %Chain(&error), "the node's lease is not renewed, trying again");
             }
             if error.is_late() {
-                self.stuck.notify_waiters();
+                self.stuck.notify_one();
             }
             sleep(retry.delay()).await;
         }

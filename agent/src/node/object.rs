@@ -20,8 +20,9 @@ use crate::host::identity;
 use crate::host::machine::Machine;
 use crate::runtime::watch::RuntimeHandler;
 
-/// The version that the node reports. The kubelet's part comes first, since others compare it with the API server's;
-/// after a `+`, since a `-` would sort below it.
+/// The version of the kubelet that this one stands in for: the node reports it, and installers read it from
+/// `kubelet --version`. The kubelet's part comes first, since others compare it with the API server's; the rest after a
+/// `+`, since a `-` would sort below it.
 pub const KUBELET_VERSION: &str = concat!("v1.36.3+pinnace.", env!("CARGO_PKG_VERSION"));
 /// Says that the controller attaches volumes (`pkg/volume/util`).
 pub const ATTACH_ANNOTATION: &str = "volumes.kubernetes.io/controller-managed-attach-detach";

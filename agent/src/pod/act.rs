@@ -10,6 +10,7 @@ use pinnace_cri::error::Error;
 use pinnace_cri::id::{ContainerId, PodUid, SandboxId};
 use pinnace_cri::image::Image;
 use pinnace_cri::v1::ImageSpec;
+use tokio::sync::Notify;
 
 use crate::chain::Chain;
 use crate::clock::Clock;
@@ -49,6 +50,8 @@ pub struct Actor {
     pub teardowns: Slots,
     /// Image pulls.
     pub pulls: Slots,
+    /// Notified when an image was pulled.
+    pub pulled: Arc<Notify>,
     /// Volumes that need the API server; none without one.
     pub volumes: Option<Volumes>,
 }
