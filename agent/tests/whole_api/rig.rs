@@ -113,6 +113,7 @@ impl Rig {
             shared: self.api.client_of_node(NODE),
             lease: self.api.client_of_node(NODE),
             state: watch::channel(LinkState::default()).1,
+            lease_stuck: Arc::default(),
         };
         let source = join::source(NODE, &clients, admitted);
         let (wanted, wanted_reader) = watch::channel(Arc::new(wish(manifests)));
@@ -153,6 +154,7 @@ impl Rig {
             host: Arc::new(OneAddress),
             clock: make.clock.clone(),
             events: (events, feed),
+            event_rate: (50, 100),
             place,
             is_new_root: false,
             seed: 3,
