@@ -111,6 +111,13 @@ mod tests {
     }
 
     #[test]
+    fn what_runs_is_not_held_by_age() {
+        let pod = held(vec![pod(Some("1s"))], Some(at(0)), at(10)).remove(0);
+        assert_eq!(pod.hold(false).map(|held| held.field.as_str()), Some(FIELD));
+        assert_eq!(pod.hold(true), None);
+    }
+
+    #[test]
     fn a_clock_that_went_back_and_an_unknown_time_hold_nothing() {
         assert_eq!(check(Some("0"), -5), None);
         assert!(held(vec![pod(Some("0"))], None, at(9)).iter().all(|pod| pod.held.is_empty()));
