@@ -35,7 +35,8 @@ fn own(fake: &Fake, node: &str) -> BTreeSet<String> {
         .filter(|sandbox| sandbox.config.labels.get(OWNER).is_some_and(|owner| owner == node))
         .map(|sandbox| sandbox.id.clone())
         .collect();
-    let containers = snapshot.running().into_iter().filter(|container| sandboxes.contains(&container.sandbox_id));
+    let containers =
+        snapshot.running().into_iter().filter(|container| sandboxes.contains(&container.sandbox_id));
     let containers: BTreeSet<String> = containers.map(|container| container.id.clone()).collect();
     assert_eq!(sandboxes.len(), containers.len(), "one container in each sandbox");
     sandboxes.union(&containers).cloned().collect()
@@ -96,7 +97,11 @@ async fn two_virtual_nodes_and_a_plain_one_share_a_runtime_and_nothing_else() {
             assert_eq!(entries(&machine.root().join("pods")), 1);
         }
     }
-    assert_eq!(fake.count_calls(|record| record.call == Call::RemoveImage), 0, "images may be in use elsewhere");
+    assert_eq!(
+        fake.count_calls(|record| record.call == Call::RemoveImage),
+        0,
+        "images may be in use elsewhere"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -144,7 +149,8 @@ async fn a_node_that_is_not_virtual_is_not_taken_and_the_start_fails() {
     let code = status.unwrap_or_else(|_| panic!("it goes on\n{}", machine.log())).unwrap().code();
     assert_eq!(code, Some(8), "{}", machine.log());
     let log = machine.log();
-    let words = ["exists without the taint virtual-kubelet.io/provider=pinnace:NoSchedule", "serves no HTTPS"];
+    let words =
+        ["exists without the taint virtual-kubelet.io/provider=pinnace:NoSchedule", "serves no HTTPS"];
     assert!(words.iter().all(|word| log.contains(word)), "{log}");
     let stops = |call| call == Call::StopContainer || call == Call::StopPodSandbox;
     assert_eq!(machine.fake.count_calls(|record| stops(record.call)), 0, "containers live on");

@@ -23,7 +23,7 @@ async fn a_new_node_is_ready_within_a_second_and_has_its_lease() {
     let ready = rig.events.list().into_iter().find(|event| event.reason == "NodeReady").unwrap();
     assert_eq!(
         (ready.object.as_str(), ready.message.as_str()),
-        ("node/node1", "Node node1 status is now: NodeReady")
+        ("node", "Node node1 status is now: NodeReady")
     );
     assert!(rig.handle.node.borrow().is_some() && rig.handle.problem.borrow().is_none());
     let resources = rig.handle.resources.borrow().clone().unwrap();
