@@ -29,6 +29,7 @@ use crate::pod::changed::Changed;
 use crate::report::events::{self as event_sink, KnownPods, Sink};
 use crate::report::mirror::{self, Mirrors};
 use crate::report::{self, Reported};
+use crate::source::apiserver::heard::{Heard, Signs};
 use crate::source::apiserver::{ApiPods, ApiServer, Outlets};
 use crate::source::desired::{Desired, DesiredPod};
 use crate::supervise::Supervisor;
@@ -62,6 +63,8 @@ pub struct Parts {
     pub max_pods: u32,
     /// The API server.
     pub clients: Clients,
+    /// Where it is remembered when the API server was last heard.
+    pub heard: Heard,
     /// The runtime.
     pub runtime: pinnace_cri::client::Client,
     /// The machine.
@@ -164,6 +167,9 @@ pub fn join(parts: Parts, source: Source, board: &Board, supervisor: &Supervisor
     supervisor.spawn_core("lease's connection", stuck);
     let pulled = pass_on(Arc::clone(&board.pulled), Arc::clone(&node.images), stop.clone());
     supervisor.spawn_core("pulled images", pulled);
+    let (desired, problem) = (source.desired.clone(), source.problem.clone());
+    let signs = Signs { node: node.node.clone(), desired, problem };
+    supervisor.spawn_core("word of the API", parts.heard.keep(signs, clock.clone(), stop.clone()));
     supervisor.spawn_core("place", place::keep(node.clone(), parts.place, stop.clone()));
     let (ips, host_ips) = watch::channel(Vec::new());
     supervisor.spawn_core("node addresses", place::addresses(node.node.clone(), ips, stop.clone()));

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::error::ErrorKind;
+use pinnace::api::kubeconfig;
 use pinnace::chain::Chain;
 use pinnace::check;
 use pinnace::check::observe::{Targets, observe};
@@ -100,15 +101,20 @@ async fn check_machine(args: &CheckArgs) -> Result<u8, ClientError> {
         Err(reason) => return Ok(complain(&reason, exit::CONFIG)),
     };
     let now = Clock::of_this_machine().map_err(ClientError::Output)?.now().wall;
-    let answer = probe::ask(&config.runtime_endpoint).await;
+    let is_virtual = config.node.is_virtual;
+    let answer = probe::ask(&config.runtime_endpoint, is_virtual).await;
     let ports = listeners(&config);
     let targets = Targets {
         root_dir: config.root_dir,
         runtime_socket: config.runtime_endpoint,
         admin_socket: config.admin_socket,
+        is_virtual,
         ports,
     };
-    let findings = check::findings(&observe(&targets, now), &answer);
+    let mut findings = check::findings(&observe(&targets, now), &answer);
+    if let Some(kubeconfig) = &config.kubeconfig {
+        findings.push(check::cluster::kubeconfig(&kubeconfig::load(kubeconfig, now).await));
+    }
     let (mut out, mut err) = (stdout().lock(), stderr().lock());
     let mut to = Terminal { out: &mut out, err: &mut err, now };
     let can_run = command::checks(&findings, args.output, &mut to)?;
@@ -160,6 +166,7 @@ fn exit_code(error: &StartError) -> u8 {
         StartError::Lock(LockError::Held { .. }) => exit::ALREADY_RUNNING,
         StartError::Admin(error) if error.is_in_use() => exit::ALREADY_RUNNING,
         StartError::Endpoint(_) => exit::CONFIG,
+        StartError::Refused(_) => exit::NODE_REFUSED,
         _ => exit::FAILURE,
     }
 }

@@ -22,12 +22,14 @@ use crate::disk::{Disk, RealDisk};
 use crate::events::EventLog;
 use crate::journal::{Journal, Opened};
 use crate::lock::{InstanceLock, LockError};
+use crate::node::refusal::Refusal;
 use crate::pod::admit::Place;
 use crate::pod::container::Site;
 use crate::pod::mind::Pace;
 use crate::pod::paths::Dirs;
 use crate::pod::resources::Node;
 use crate::pod::security::Defaults;
+use crate::runtime::strangers;
 use crate::runtime::watch::PERIOD;
 use crate::server::admin::Admin;
 use crate::server::healthz::{BindError, Healthz};
@@ -42,6 +44,7 @@ use crate::view::CheckLevel;
 use cluster::{Around, Cluster};
 
 mod cluster;
+mod refusal;
 
 /// Where log collectors look, as the kubelet has it (`pkg/kubelet/kubelet.go`).
 const CONTAINER_LOGS: &str = "/var/log/containers";
@@ -74,6 +77,9 @@ pub enum StartError {
         "failed to serve the kubelet's API; name another address with --port, or set enableServer: false"
     )]
     Https(#[from] https::HttpsError),
+    /// The API server has a node of this name that cannot be this one.
+    #[error("failed to take the node's name")]
+    Refused(#[from] Refusal),
     /// A loop was lost.
     #[error("failed to go on")]
     Lost(#[from] SuperviseError),
@@ -94,13 +100,21 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
     let opened = open_journal(Arc::clone(&disk), &config.root_dir).await?;
     let board = start(&config, &clock, &disk, opened, is_new_root, &supervisor).await?;
+    let refused = board.membership.as_ref().map(|membership| membership.node.refused.clone());
+    if let Some(refused) = refused.clone() {
+        supervisor.spawn_core("refusal", refusal::stop_at(refused, supervisor.stop_token()));
+    }
     serve(&config, board, &supervisor, &notifier, disk, clock).await?;
     tell_limits();
+    tell_virtual(&config);
     tracing::info!(node = config.node_name, root = %config.root_dir.display(), "started");
     notifier.ready();
     let ended = supervision.wait().await;
     notifier.stopping();
     drop(lock);
+    if let Some(refusal) = refused.and_then(|refused| refusal::fatal(refused.borrow().as_ref())) {
+        return Err(refusal.into());
+    }
     match ended {
         // Calls to the runtime that outlast the drain, such as a stop within its grace. The runtime ends them, and
         // the next start sees what came of it; the log has their names.
@@ -121,10 +135,15 @@ async fn start(
     let manifests = spawn_source(config, clock, &opened, supervisor);
     let (place, place_reader) = watch::channel(Arc::new(Place::bare(&config.node_name, config.max_pods)));
     let mut parts = parts(config, Arc::clone(disk), clock.clone(), place_reader)?;
+    if config.node.is_virtual {
+        let stop = supervisor.stop_token();
+        supervisor.spawn_core("strangers", strangers::tell(parts.client.clone(), parts.endpoint.clone(), stop));
+    }
     let Some(kubeconfig) = &config.kubeconfig else {
         return Ok(app::start(parts, opened, manifests, supervisor));
     };
-    let (cluster, events) = Cluster::new(kubeconfig, &config.node_name, clock, &opened, supervisor).await;
+    let (cluster, events) =
+        Cluster::new(kubeconfig, config, clock, disk, &opened, supervisor).await;
     let desired = cluster.merged(manifests, supervisor);
     parts.events = events.clone();
     parts.volumes = Some(cluster.volumes(Arc::clone(disk), parts.dirs.clone(), clock.clone(), events));
@@ -269,6 +288,16 @@ fn tell_limits() {
     let finding = cgroup::version(&mounts);
     if finding.level != CheckLevel::Ok {
         tracing::warn!(found = finding.found, fix = finding.fix, "cgroups are not what they could be");
+    }
+}
+
+/// Says what a virtual node does without until it is given more.
+fn tell_virtual(config: &Config) {
+    if config.node.is_virtual && config.kubeconfig.is_some() && config.serving.is_none() {
+        tracing::info!(
+            "this virtual node serves no HTTPS, so that kubectl logs does not reach its pods; \
+             name a port of its own with --port"
+        );
     }
 }
 

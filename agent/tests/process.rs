@@ -10,6 +10,10 @@
     reason = "a test"
 )]
 
+#[path = "process/cluster.rs"]
+mod cluster;
+#[path = "fake_api/mod.rs"]
+mod fake_api;
 #[path = "process/full_disk.rs"]
 mod full_disk;
 #[path = "process/instance.rs"]
@@ -20,3 +24,5 @@ mod machine;
 mod pods;
 #[path = "process/runtime.rs"]
 mod runtime;
+#[path = "process/virtual_nodes.rs"]
+mod virtual_nodes;

@@ -102,10 +102,14 @@ impl Link {
                     continue;
                 }
             }
-            let changed = self.stamps.iter().any(|(path, stamp)| modified(path) != *stamp);
-            if changed || !self.shared.is_there() {
-                self.load().await;
-            }
+            self.look().await;
+        }
+    }
+
+    async fn look(&mut self) {
+        let changed = self.stamps.iter().any(|(path, stamp)| modified(path) != *stamp);
+        if changed || !self.shared.is_there() {
+            self.load().await;
         }
     }
 
@@ -204,3 +208,6 @@ fn stack(config: &kube::Config) -> kube::Result<Stack> {
         .service(client);
     Ok(BoxCloneService::new(service))
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,7 @@
 //! [`observe`] reads the machine into an [`observed::Observed`]; everything else judges those values and is pure.
 
 pub mod cgroup;
+pub mod cluster;
 pub mod host;
 pub mod network;
 pub mod observe;
@@ -32,12 +33,13 @@ pub fn findings(seen: &Observed, answer: &Result<RuntimeAnswer, String>) -> Vec<
         runtime::answers(&seen.runtime_socket, answer),
     ];
     all.extend(answer.as_ref().ok().map(runtime::ready));
+    all.extend(answer.as_ref().ok().and_then(|answer| answer.strangers).map(runtime::strangers));
     let network_ready = answer.as_ref().ok().map(|answer| answer.network_ready);
     all.extend([
         network::cni(&seen.cni_configs, &seen.cni_plugins, network_ready),
         network::forwarding(seen.ip_forward.as_deref()),
         network::bridge(seen.bridge_netfilter.as_deref()),
-        network::other_kubelet(&seen.kubelets, seen.own_agent),
+        network::other_kubelet(&seen.kubelets, seen.own_agent, seen.is_virtual),
         network::ports(&seen.listening, &seen.ports, seen.own_agent),
     ]);
     all
@@ -89,6 +91,7 @@ mod tests {
                     listening: text(11),
                     kubelets,
                     own_agent,
+                    is_virtual: !own_agent,
                     ports: vec![1],
                     root_dir: "/r".into(),
                     root_dir_writable: if kmsg { Ok(()) } else { Err(text(6)) },
@@ -121,6 +124,7 @@ mod tests {
             root_dir: "/var/lib/kubelet".into(),
             runtime_socket: "/no/such.sock".into(),
             admin_socket: "/no/such.sock".into(),
+            is_virtual: false,
             ports: vec![10_248],
         };
         let seen = observe::observe(&config, jiff::Timestamp::from_second(1_800_000_000).unwrap());

@@ -106,12 +106,16 @@ pub fn bridge(call_iptables: Option<&str>) -> CheckView {
 
 /// Another kubelet on the same runtime would kill our pods.
 #[must_use]
-pub fn other_kubelet(kubelets: &[u32], own_agent: bool) -> CheckView {
+pub fn other_kubelet(kubelets: &[u32], own_agent: bool, is_virtual: bool) -> CheckView {
     match kubelets {
         [] if own_agent => ok("kubelet", "none but this agent, which is running"),
         [] => ok("kubelet", "none is running"),
         kubelets => {
             let ids: Vec<String> = kubelets.iter().map(u32::to_string).collect();
+            if is_virtual {
+                let found = format!("running as process {}: it kills pods that it does not know", ids.join(", "));
+                return warning("kubelet", found, "see that its runtime is another one than this node's");
+            }
             error(
                 "kubelet",
                 format!("running as process {}: each would kill the other's pods", ids.join(", ")),
@@ -224,7 +228,8 @@ mod tests {
         let kubelet = "0: 0100007F:280A 00000000:0000 0A 00000000:00000000\n";
         assert_eq!(ports(kubelet, &[10_248], false).level, Warning);
         assert_eq!(ports("garbage\n\n0: x 0A\n", &[1], false).level, Fine);
-        assert_eq!(other_kubelet(&[], false).level, Fine);
-        assert_eq!(other_kubelet(&[7, 9], true).level, Error);
+        assert_eq!(other_kubelet(&[], false, false).level, Fine);
+        assert_eq!(other_kubelet(&[7, 9], true, false).level, Error);
+        assert_eq!(other_kubelet(&[7, 9], false, true).level, Warning);
     }
 }

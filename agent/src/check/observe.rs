@@ -24,6 +24,8 @@ pub struct Targets {
     pub runtime_socket: PathBuf,
     /// Socket of the agent.
     pub admin_socket: PathBuf,
+    /// The configuration is a virtual node's.
+    pub is_virtual: bool,
     /// Ports that the agent would listen on.
     pub ports: Vec<u16>,
 }
@@ -48,6 +50,7 @@ pub fn observe(targets: &Targets, wall: Timestamp) -> Observed {
         listening: ["/proc/net/tcp", "/proc/net/tcp6"].into_iter().filter_map(text).collect(),
         kubelets: processes_named("kubelet"),
         own_agent: UnixStream::connect(&targets.admin_socket).is_ok(),
+        is_virtual: targets.is_virtual,
         ports: targets.ports.clone(),
         root_dir: targets.root_dir.clone(),
         root_dir_writable: writable(&targets.root_dir),

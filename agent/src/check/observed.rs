@@ -70,6 +70,8 @@ pub struct Observed {
     pub kubelets: Vec<u32>,
     /// Whether an agent answers at the admin socket of this configuration.
     pub own_agent: bool,
+    /// The configuration is a virtual node's.
+    pub is_virtual: bool,
     /// Ports that the agent would listen on.
     pub ports: Vec<u16>,
     /// The root directory.

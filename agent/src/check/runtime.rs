@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use super::{error, ok};
+use super::{error, ok, warning};
+use crate::runtime::strangers::FIX;
 use crate::view::CheckView;
 
 /// What the runtime says of itself, by the CRI calls Version and Status.
@@ -18,6 +19,8 @@ pub struct RuntimeAnswer {
     pub runtime_ready: bool,
     /// Its condition NetworkReady.
     pub network_ready: bool,
+    /// Sandboxes in it that are a kubelet's; none for a node that takes them over.
+    pub strangers: Option<usize>,
     /// The messages of conditions that are not true, joined.
     pub message: String,
 }
@@ -61,6 +64,15 @@ pub fn ready(answer: &RuntimeAnswer) -> CheckView {
     }
 }
 
+/// Whether a kubelet uses the runtime of a virtual node.
+#[must_use]
+pub fn strangers(count: usize) -> CheckView {
+    match count {
+        0 => ok("pods of a kubelet", "none in this runtime"),
+        count => warning("pods of a kubelet", format!("{count} sandboxes in this runtime"), FIX),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -73,6 +85,7 @@ mod tests {
             api_version: api_version.to_owned(),
             runtime_ready: true,
             network_ready: true,
+            strangers: None,
             message: String::new(),
         }
     }
@@ -93,6 +106,15 @@ mod tests {
             assert_eq!(finding.level, Error);
             assert!(finding.found.contains(reason) && finding.fix.contains(fix), "{finding:?}");
         }
+    }
+
+    #[test]
+    fn a_virtual_node_is_warned_of_a_kubelets_pods() {
+        use crate::view::CheckLevel::Warning;
+        assert_eq!(strangers(0).level, Fine);
+        let found = strangers(3);
+        assert_eq!((found.level, found.found.as_str()), (Warning, "3 sandboxes in this runtime"));
+        assert!(found.fix.contains("containerd of their own"));
     }
 
     #[test]

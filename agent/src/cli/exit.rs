@@ -16,3 +16,5 @@ pub const CONFIG: u8 = 5;
 pub const ALREADY_RUNNING: u8 = 6;
 /// `check` found something without which pods cannot run.
 pub const CHECK_FAILED: u8 = 7;
+/// The API server has a node of this name that cannot be this one.
+pub const NODE_REFUSED: u8 = 8;

@@ -4,6 +4,7 @@
 use k8s_openapi::api::core::v1::Container as Spec;
 use pinnace_cri::container::ContainerState;
 use pinnace_cri::id::PodUid;
+use pinnace_cri::sandbox::SandboxState;
 use pinnace_pleg::snapshot::{ContainerSeen, PodObserved};
 
 use crate::journal::history::{ContainerHistory, Exit, TerminationCause};
@@ -60,6 +61,13 @@ impl Phase {
 }
 
 impl Subject<'_> {
+    /// Whether its newest sandbox is up.
+    #[must_use]
+    pub fn runs(&self) -> bool {
+        let newest = self.seen.and_then(|seen| seen.newest_sandbox());
+        newest.is_some_and(|sandbox| sandbox.record.state == SandboxState::Ready)
+    }
+
     /// The containers of the spec, in its order.
     #[must_use]
     pub fn specs(&self) -> &[Spec] {
@@ -198,7 +206,7 @@ fn reason(subject: &Subject<'_>, containers: &[ContainerView]) -> String {
     if let Some(why) = &face.quarantined {
         return why.clone();
     }
-    if let Some(held) = face.pod.as_ref().and_then(|pod| pod.held.first()) {
+    if let Some(held) = face.pod.as_ref().and_then(|pod| pod.hold(subject.runs())) {
         return format!("held by {}: {}", held.field, held.reason);
     }
     if let Some(terminal) = face.history.terminal.as_ref().filter(|terminal| !terminal.message.is_empty()) {

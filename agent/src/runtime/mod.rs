@@ -2,4 +2,5 @@
 
 pub mod probe;
 pub mod seam;
+pub mod strangers;
 pub mod watch;

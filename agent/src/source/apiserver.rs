@@ -1,5 +1,5 @@
 //! The pods that the API assigns to this node. Owns what the API said of them; woken by its watch, by a second list
-//! where the first one lacked pods, and by errors after a delay. Writes the desired pods, the objects as the API has
+//! where the first one lacked pods, by errors after a delay, and by a kubeconfig that leads to another server. Writes the desired pods, the objects as the API has
 //! them ([`ApiPods`]) and the mirrors of static pods. Ends with its stop token.
 //!
 //! Until the first list is believed, the pods that the journal had admitted are what this source wants: a node that
@@ -10,6 +10,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use futures::StreamExt;
+use futures::stream::BoxStream;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::ListParams;
@@ -26,6 +27,8 @@ use crate::api::patience::{Pace, within};
 use crate::pod::changed::Changed;
 use state::{Outcome, Seen, State};
 
+pub mod age;
+pub mod heard;
 pub mod pod;
 pub mod state;
 
@@ -119,10 +122,8 @@ impl ApiServer {
 
     /// Watches until `stop`.
     pub async fn run(mut self, stop: CancellationToken) {
-        let config = watcher::Config::default().fields(&self.selector()).page_size(PAGE);
-        let events = watcher::watcher(self.api(), config)
-            .map(|event| event.map(|event| event.modify(|pod| pod.metadata.managed_fields = None)));
-        let mut events = Box::pin(events);
+        let mut events = self.watch();
+        let mut server = self.link.borrow_and_update().server.clone();
         let mut failures: u32 = 0;
         let mut second: Option<Instant> = None;
         loop {
@@ -131,6 +132,14 @@ impl ApiServer {
                 () = stop.cancelled() => return,
                 () = at(second), if second.is_some() => {
                     second = self.confirm().await;
+                    continue;
+                }
+                Ok(()) = self.link.changed() => {
+                    let now = self.link.borrow_and_update().server.clone();
+                    // Another server's versions need not go on from the last one's.
+                    if std::mem::replace(&mut server, now) != server {
+                        events = self.watch();
+                    }
                     continue;
                 }
                 event = events.next() => event,
@@ -158,6 +167,14 @@ impl ApiServer {
                 None => return,
             }
         }
+    }
+
+    /// Lists and watches from the beginning.
+    fn watch(&self) -> BoxStream<'static, watcher::Result<Event<Pod>>> {
+        let config = watcher::Config::default().fields(&self.selector()).page_size(PAGE);
+        watcher::watcher(self.api(), config)
+            .map(|event| event.map(|event| event.modify(|pod| pod.metadata.managed_fields = None)))
+            .boxed()
     }
 
     fn take(&mut self, event: Event<Pod>) -> Outcome {

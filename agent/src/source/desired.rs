@@ -9,6 +9,8 @@ use k8s_openapi::api::core::v1::Pod;
 use pinnace_cri::id::PodUid;
 use serde::{Deserialize, Serialize};
 
+use super::apiserver::age;
+
 /// Where a pod comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Origin {
@@ -104,6 +106,13 @@ impl DesiredPod {
         let mut pod = Pod::clone(&self.pod);
         pod.metadata.deletion_grace_period_seconds = i64::try_from(grace.as_secs()).ok();
         Self { pod: Arc::new(pod), ..self.clone() }
+    }
+
+    /// What keeps it from being started, if anything. That the API server was not heard for too long counts only for a
+    /// pod that does not run.
+    #[must_use]
+    pub fn hold(&self, runs: bool) -> Option<&Held> {
+        self.held.iter().find(|held| !runs || held.field != age::FIELD)
     }
 
     /// Whether the API was asked to delete it. Its object stays until nothing of it runs.

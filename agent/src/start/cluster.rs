@@ -16,7 +16,8 @@ use crate::join::{self, Membership, Source};
 use crate::journal::Opened;
 use crate::pod::admit::Place;
 use crate::pod::paths::Dirs;
-use crate::source::apiserver::ApiPods;
+use crate::source::apiserver::heard::Heard;
+use crate::source::apiserver::{ApiPods, age};
 use crate::source::desired::{Desired, DesiredPod, Origin};
 use crate::source::merge;
 use crate::supervise::Supervisor;
@@ -27,22 +28,27 @@ pub(super) struct Cluster {
     clients: Clients,
     source: Source,
     feed: Feed,
+    heard: Heard,
 }
 
 impl Cluster {
-    /// Reads the kubeconfig. One that cannot be used is a problem that is shown, and is read again.
+    /// Reads the kubeconfig at `kubeconfig`. One that cannot be used is a problem that is shown, and is read again.
     pub(super) async fn new(
         kubeconfig: &Path,
-        node: &str,
+        config: &Config,
         clock: &Clock,
+        disk: &Arc<dyn Disk>,
         opened: &Opened,
         supervisor: &Supervisor,
     ) -> (Self, EventLog) {
         let (link, clients) = Link::new(kubeconfig.to_owned(), clock.clone()).await;
         supervisor.spawn_core("kubeconfig", link.run(supervisor.stop_token()));
-        let source = join::source(node, &clients, admitted(opened, |origin| *origin == Origin::Api));
+        let heard = Heard::new(Arc::clone(disk), config.root_dir.join("pinnace"));
+        let known = admitted(opened, |origin| *origin == Origin::Api);
+        let known = age::held(known, heard.read().await, clock.now().wall);
+        let source = join::source(&config.node_name, &clients, known);
         let (events, feed) = EventLog::feeding();
-        (Self { clients, source, feed }, events)
+        (Self { clients, source, feed, heard }, events)
     }
 
     /// What the manifests and the API want together.
@@ -76,6 +82,7 @@ impl Cluster {
             told: config.node_ips.clone(),
             max_pods: config.max_pods,
             clients: self.clients,
+            heard: self.heard,
             runtime: around.runtime,
             host: Arc::new(ThisHost::new(&config.root_dir)),
             clock: around.clock,

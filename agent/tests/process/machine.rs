@@ -25,6 +25,10 @@ pub const PATIENCE: Duration = Duration::from_secs(40);
 pub struct Machine {
     pub fake: Fake,
     pub agent: Option<Child>,
+    /// Name of the node.
+    pub node: String,
+    /// More flags of `run` and `check`.
+    pub more: Vec<String>,
     server: Option<Server>,
     dir: TempDir,
 }
@@ -40,6 +44,13 @@ pub struct Said {
 impl Machine {
     /// A machine whose runtime does not serve yet.
     pub fn new() -> Self {
+        let wall = Clock::of_this_machine().unwrap().now().wall;
+        let wall_base = i64::try_from(wall.as_nanosecond()).unwrap();
+        Self::on(Fake::new(Options { wall_base, logs: Logs::Files, ..Options::default() }))
+    }
+
+    /// A machine whose runtime is this one, beside whoever else uses it.
+    pub fn on(fake: Fake) -> Self {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("manifests")).unwrap();
         let config = json!({
@@ -50,10 +61,7 @@ impl Machine {
             "crashLoopBackOff": { "maxContainerRestartPeriod": "1s" },
         });
         std::fs::write(dir.path().join("config.yaml"), config.to_string()).unwrap();
-        let wall = Clock::of_this_machine().unwrap().now().wall;
-        let wall_base = i64::try_from(wall.as_nanosecond()).unwrap();
-        let fake = Fake::new(Options { wall_base, logs: Logs::Files, ..Options::default() });
-        Self { fake, agent: None, server: None, dir }
+        Self { fake, agent: None, node: "node1".to_owned(), more: Vec::new(), server: None, dir }
     }
 
     /// A machine with a runtime and an agent, both running.
@@ -99,13 +107,14 @@ impl Machine {
     /// The flags of `run` and `check` that make this machine one of its own.
     pub fn flags(&self) -> Vec<String> {
         let flag = |name: &str, path: PathBuf| format!("--{name}={}", path.display());
-        vec![
+        let own = vec![
             flag("config", self.path("config.yaml")),
             flag("root-dir", self.root()),
             flag("pod-manifest-path", self.path("manifests")),
             flag("container-runtime-endpoint", self.path("cri.sock")),
-            "--hostname-override=node1".to_owned(),
-        ]
+            format!("--hostname-override={}", self.node),
+        ];
+        [own, self.more.clone()].concat()
     }
 
     fn command(&self, name: &str) -> Command {
@@ -132,13 +141,13 @@ impl Machine {
     /// The pod of a manifest.
     pub async fn pod(&self, name: &str) -> Option<PodView> {
         let pods: Vec<PodView> = self.json(&["pods"]).await?;
-        pods.into_iter().find(|pod| pod.name == format!("{name}-node1"))
+        pods.into_iter().find(|pod| pod.name == format!("{name}-{}", self.node))
     }
 
     /// The only container of a pod.
     pub async fn container(&self, pod: &str) -> Option<ContainerView> {
         let containers: Vec<ContainerView> = self.json(&["containers"]).await?;
-        containers.into_iter().find(|container| container.pod == format!("{pod}-node1"))
+        containers.into_iter().find(|container| container.pod == format!("{pod}-{}", self.node))
     }
 
     /// Waits until a command says what is wanted; fails with what it said last.

@@ -36,7 +36,9 @@ enum Sandbox<'a> {
 /// Decides for a pod whose spec is known and which nobody wants gone.
 #[must_use]
 pub fn plan(input: &Input<'_>, pod: &DesiredPod) -> Plan {
-    if let Some(held) = pod.held.first() {
+    let newest = input.seen.and_then(|seen| seen.newest_sandbox());
+    let runs = newest.is_some_and(|sandbox| sandbox.record.state == SandboxState::Ready);
+    if let Some(held) = pod.hold(runs) {
         return Plan::waiting(Wait::on(format!("start, held by {}", held.field), held.reason.clone()));
     }
     if !input.alone {

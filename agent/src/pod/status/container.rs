@@ -44,7 +44,7 @@ pub fn known_reason(subject: &Subject<'_>, name: &str) -> Option<Waiting> {
         let message = format!("back-off {delay} restarting failed container={name} pod={pod}");
         return Some(Waiting { reason: "CrashLoopBackOff".to_owned(), message });
     }
-    if let Some(held) = face.pod.as_ref().and_then(|pod| pod.held.first()) {
+    if let Some(held) = face.pod.as_ref().and_then(|pod| pod.hold(subject.runs())) {
         let message = format!("{}: {}", held.field, held.reason);
         return Some(Waiting { reason: "Held".to_owned(), message });
     }
