@@ -83,7 +83,7 @@ pub(crate) fn a_wrong_authority_is_named(cluster: &ControlPlane) {
         let other = CertificateParams::default().self_signed(&key).unwrap().pem();
         with(right, "certificate-authority-data", Some(&STANDARD.encode(other)))
     };
-    let words = ["not signed by the kubeconfig's certificate-authority", cluster.status("server")];
+    let words = ["failed to register the node", "not signed by the kubeconfig's certificate-authority"];
     refused_then_corrected(cluster, "authority", wrong, &words);
 }
 
