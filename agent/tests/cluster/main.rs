@@ -19,6 +19,7 @@ mod bad_input;
 mod case;
 mod control_plane;
 mod credentials;
+mod deletes;
 mod logs;
 mod namespace;
 mod network;
@@ -76,6 +77,10 @@ cases! {
     workloads::a_deployment_of_20_comes_scales_rolls_and_goes,
     workloads::a_job_ends_as_its_exit_code_says,
     workloads::a_daemon_set_has_a_pod_on_each_node,
+    deletes::b05_pods_deleted_while_the_agent_is_away_go_when_it_is_back,
+    deletes::b66_the_same_name_again_is_another_pod,
+    deletes::a_graceful_delete_keeps_its_grace_and_a_shorter_one_shortens_it,
+    deletes::a_finalizer_of_others_keeps_the_object_and_not_the_containers,
     logs::kubectl_logs_with_its_options,
     logs::describe_shows_events_in_the_order_users_expect,
     node::a_new_node_is_ready_within_a_second,
