@@ -2,17 +2,24 @@
 
 use std::error::Error;
 
-/// Says what failed, for people: the innermost causes that the libraries know, translated.
+/// Says what failed, for people, and which API server it was.
 #[must_use]
 pub fn explain(error: &kube::Error, server: &str) -> String {
+    format!("API server {server}: {}", meaning(error))
+}
+
+/// Says what failed, for people: the innermost causes that the libraries know, translated. The libraries' own words
+/// for an error repeat themselves at each level of the chain, and print whole answers as Rust values.
+#[must_use]
+pub fn meaning(error: &kube::Error) -> String {
     if let kube::Error::Api(status) = error {
-        return refused(status.code, &status.message, server);
+        return refused(status.code, &status.message);
     }
     let chain = innermost(error);
     let hint = HINTS.iter().find(|(sign, _)| chain.contains(sign)).map(|(_, hint)| *hint);
     match hint {
-        Some(hint) => format!("API server {server}: {hint} ({chain})"),
-        None => format!("API server {server}: {chain}"),
+        Some(hint) => format!("{hint} ({chain})"),
+        None => chain,
     }
 }
 
@@ -33,17 +40,19 @@ const HINTS: &[(&str, &str)] = &[
     ("Connection refused", "nothing listens there"),
     ("connection refused", "nothing listens there"),
     ("No route to host", "there is no route to it"),
+    // HTTP/2's GOAWAY without an error: a server that ends, or that sheds a client it does not know.
+    ("not a result of an error", "it closed the connection"),
     ("timed out", "it does not answer"),
     ("deadline has elapsed", "it does not answer"),
     ("failed to lookup address", "its name is not known"),
 ];
 
-fn refused(code: u16, message: &str, server: &str) -> String {
+fn refused(code: u16, message: &str) -> String {
     match code {
         401 => format!(
-            "API server {server}: it does not accept the node's credentials (expired, or of another cluster): {message}"
+            "the API server does not accept the node's credentials (expired, or of another cluster): {message}"
         ),
-        _ => format!("API server {server}: {message} ({code})"),
+        _ => format!("{message} ({code})"),
     }
 }
 

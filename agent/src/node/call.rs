@@ -5,6 +5,8 @@ use std::time::Duration;
 use kube::api::{PatchParams, PostParams};
 use tokio::time::timeout;
 
+use crate::api::fault::meaning;
+
 /// Deadline of a call about the node (`pkg/kubelet/kubelet.go`: the heartbeat client's timeout).
 pub const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -27,12 +29,12 @@ pub fn patching() -> PatchParams {
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
     /// The API server, or the way to it, said no.
-    #[error("failed to {what}")]
+    #[error("failed to {what}: {}", meaning(answer))]
     Failed {
         /// What was to be done.
         what: &'static str,
-        /// The answer.
-        source: Box<kube::Error>,
+        /// The answer. Told by its meaning, and so not as a source: the chain would add the libraries' words.
+        answer: Box<kube::Error>,
     },
     /// There was no answer.
     #[error("failed to {what}: no answer within {after:?}")]
@@ -53,7 +55,7 @@ pub async fn within<T>(
 ) -> Result<T, CallError> {
     match timeout(deadline, call).await {
         Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(error)) => Err(CallError::Failed { what, source: Box::new(error) }),
+        Ok(Err(error)) => Err(CallError::Failed { what, answer: Box::new(error) }),
         Err(_) => Err(CallError::Late { what, after: deadline }),
     }
 }
@@ -61,7 +63,7 @@ pub async fn within<T>(
 impl CallError {
     fn status(&self) -> Option<&kube::core::Status> {
         match self {
-            Self::Failed { source, .. } => match source.as_ref() {
+            Self::Failed { answer, .. } => match answer.as_ref() {
                 kube::Error::Api(status) => Some(status),
                 _ => None,
             },

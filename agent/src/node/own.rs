@@ -18,6 +18,7 @@ use super::call::{CallError, DEADLINE, within};
 use super::complaint::Complaint;
 use super::known::Known;
 use super::pace::Doubling;
+use crate::api::fault::meaning;
 use crate::chain::Chain;
 
 /// How long one stream may last, in seconds. The API server closes streams after 30 to 60 min by itself.
@@ -32,8 +33,8 @@ const RETRY: Doubling = Doubling::new(Duration::from_millis(200), Duration::from
 enum WatchError {
     #[error(transparent)]
     Call(#[from] CallError),
-    #[error("failed to watch the node's object")]
-    Stream(#[source] Box<kube::Error>),
+    #[error("failed to watch the node's object: {}", meaning(.0))]
+    Stream(Box<kube::Error>),
     #[error("failed to watch the node's object: {0}")]
     Refused(String),
     #[error("failed to watch the node's object: nothing was heard for {SILENCE:?}")]

@@ -5,18 +5,18 @@ use std::time::Duration;
 use kube::Error;
 use kube::core::Status;
 
-use crate::chain::Chain;
+use crate::api::fault::meaning;
 
 /// Cause in the details of a refusal (`NamespaceTerminatingCause` of `k8s.io/api/core/v1`).
 const NAMESPACE_TERMINATING: &str = "NamespaceTerminating";
 
-/// The API server's own words, else the whole chain of what kept it from answering.
+/// The API server's own words, else what kept it from answering.
 #[must_use]
 pub fn why(error: &Error) -> String {
     match error {
         Error::Api(status) if !status.message.is_empty() => status.message.clone(),
         Error::Api(status) => format!("{} ({})", status.code, status.reason),
-        error => Chain(error).to_string(),
+        error => meaning(error),
     }
 }
 

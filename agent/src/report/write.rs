@@ -11,6 +11,7 @@ use kube::client::Body;
 use serde_json::{Value, json};
 
 use super::patch;
+use crate::api::fault::meaning;
 use crate::chain::Chain;
 use crate::excerpt::excerpt;
 
@@ -156,7 +157,7 @@ async fn exchange(
     client: &Client,
     request: Request<Body>,
 ) -> Result<(StatusCode, Option<Duration>, Vec<u8>), String> {
-    let response = client.send(request).await.map_err(|error| Chain(&error).to_string())?;
+    let response = client.send(request).await.map_err(|error| meaning(&error))?;
     let status = response.status();
     let patience = response.headers().get(header::RETRY_AFTER).map(|value| {
         let seconds = value.to_str().ok().and_then(|text| text.trim().parse().ok());

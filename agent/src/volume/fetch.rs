@@ -10,6 +10,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Client;
 use tokio::sync::Semaphore;
 
+use crate::api::fault::meaning;
 use crate::chain::Chain;
 use crate::disk::contents::Opaque;
 use crate::source::desired::DesiredPod;
@@ -31,8 +32,8 @@ pub(super) enum FetchError {
     #[error("{0}")]
     Refused(String),
     /// It was not reached.
-    #[error("failed to reach the API server")]
-    Unreached(#[source] kube::Error),
+    #[error("failed to reach the API server: {}", meaning(.0))]
+    Unreached(kube::Error),
     /// It did not answer.
     #[error("the API server did not answer within {} s", DEADLINE.as_secs())]
     Silent,

@@ -46,7 +46,7 @@ impl<'a> Agent<'a> {
         let runtime = runtime.clone();
         let agent = Self { name, runtime, port: free_port(), cluster, dir, labels, child: None };
         fs::create_dir(agent.path("manifests")).expect("a directory of manifests");
-        fs::write(agent.path("config.yaml"), agent.config().to_string()).expect("a configuration");
+        agent.configure(&[]);
         let kubeconfig = cluster.kubeconfig(&format!("node:{}", agent.name));
         agent.set_kubeconfig(&fs::read_to_string(kubeconfig).expect("a kubeconfig"));
         agent
@@ -59,14 +59,31 @@ impl<'a> Agent<'a> {
         agent
     }
 
-    /// YAML is a superset of JSON.
-    fn config(&self) -> Value {
-        json!({
+    /// Writes its configuration, with more keys. YAML is a superset of JSON.
+    pub(crate) fn configure(&self, more: &[(&str, Value)]) {
+        let mut config = json!({
             "apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration",
             "authentication": { "x509": { "clientCAFile": self.cluster.status("ca") } },
             "port": self.port, "healthzPort": 0, "podLogsDir": self.path("logs"),
-            "staticPodPath": self.path("manifests"),
-        })
+            "staticPodPath": self.path("manifests"), "containerRuntimeEndpoint": self.runtime.endpoint,
+        });
+        for (key, value) in more {
+            config[*key] = value.clone();
+        }
+        fs::write(self.path("config.yaml"), config.to_string()).expect("a configuration");
+    }
+
+    /// What the kubelet and the agent are both started with.
+    pub(crate) fn kubelet_flags(&self) -> Vec<String> {
+        let path = |name: &str| self.path(name).to_string_lossy().into_owned();
+        let flags = [
+            ("--hostname-override", self.name.clone()),
+            ("--node-labels", self.labels.clone()),
+            ("--config", path("config.yaml")),
+            ("--kubeconfig", path("kubeconfig")),
+            ("--root-dir", path("root")),
+        ];
+        flags.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]).collect()
     }
 
     /// A file or directory of its own.
@@ -99,14 +116,7 @@ impl<'a> Agent<'a> {
         // The agent does not outlive a test run that is killed.
         let child = Command::new("setpriv")
             .args(["--pdeathsig", "KILL", env!("CARGO_BIN_EXE_pinnace"), "run"])
-            .args(["--hostname-override", &self.name, "--node-labels", &self.labels])
-            .args(["--container-runtime-endpoint", &self.runtime.endpoint])
-            .arg("--config")
-            .arg(self.path("config.yaml"))
-            .arg("--kubeconfig")
-            .arg(self.path("kubeconfig"))
-            .arg("--root-dir")
-            .arg(self.path("root"))
+            .args(self.kubelet_flags())
             .arg("--admin-socket")
             .arg(self.path("admin.sock"))
             .stdin(Stdio::null())

@@ -5,10 +5,12 @@ use std::time::{Duration, Instant};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rcgen::{CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, Issuer, KeyPair};
-use serde_json::json;
+use serde_json::{Value, json};
 
+use crate::admin::is_ready;
 use crate::case::{Case, SOON, WAIT, pod};
 use crate::control_plane::ControlPlane;
+use crate::witness::Witness;
 
 /// A wrong kubeconfig is said within this time.
 const SAID: Duration = Duration::from_secs(10);
@@ -46,7 +48,9 @@ fn refused_then_corrected(
 }
 
 fn static_pod_and_words(case: &mut Case<'_>, words: &[&str]) {
-    case.agent.put_static(&pod("static", "Always", WAIT));
+    let mut manifest = pod("static", "Always", WAIT);
+    manifest["metadata"]["namespace"] = case.namespace.name.as_str().into();
+    case.agent.put_static(&manifest);
     let began = Instant::now();
     case.agent.launch();
     for word in words {
@@ -65,12 +69,12 @@ fn running(case: &Case<'_>) -> Option<String> {
     running.and_then(|container| container["id"].as_str().map(str::to_owned))
 }
 
-/// The node becomes Ready, and its static pod is the same container.
+/// The node becomes Ready, its static pod is told to the API, and is the same container.
 fn corrected(case: &Case<'_>) {
     let container = running(case);
     case.until_node_ready(Instant::now(), SOON);
-    // Long enough for a first list to be misread.
-    std::thread::sleep(Duration::from_secs(2));
+    let mirror = |pods: &[Value]| pods.iter().any(is_ready).then_some(());
+    case.until_pods("a mirror pod that is Ready", Instant::now(), mirror);
     assert_eq!(running(case), container, "{}", case.agent.describe());
     let lines =
         case.agent.log().lines().filter(|line| line.contains("WARN") || line.contains("ERROR")).count();
@@ -83,7 +87,7 @@ pub(crate) fn a_wrong_authority_is_named(cluster: &ControlPlane) {
         let other = CertificateParams::default().self_signed(&key).unwrap().pem();
         with(right, "certificate-authority-data", Some(&STANDARD.encode(other)))
     };
-    let words = ["not signed by the kubeconfig's certificate-authority", cluster.status("server")];
+    let words = ["failed to register the node", "not signed by the kubeconfig's certificate-authority"];
     refused_then_corrected(cluster, "authority", wrong, &words);
 }
 
@@ -149,4 +153,34 @@ pub(crate) fn a_node_of_another_machine_is_not_taken(cluster: &ControlPlane) {
     assert_eq!(now["metadata"]["uid"], there["metadata"]["uid"]);
     cluster.kubectl(&["delete", "--wait=false", "node", &node]);
     corrected(&case);
+}
+
+pub(crate) fn pods_run_on_while_the_credentials_are_wrong(cluster: &ControlPlane) {
+    let mut case = Case::start(cluster, "lapsed");
+    case.namespace.create(&pod("steady", "Always", WAIT));
+    let ready = |pods: &[Value]| pods.iter().all(is_ready).then_some(());
+    case.until_pods("a Ready pod", Instant::now(), |pods| ready(pods).filter(|()| pods.len() == 1));
+    let container = running(&case).unwrap();
+    let witness = Witness::of(cluster, &case.namespace.name, &case.agent.name);
+    let known = || if witness.objects() == 2 { Ok(()) } else { Err(witness.objects().to_string()) };
+    case.agent.until("a witness", Instant::now(), SOON, known);
+
+    let right = case.agent.kubeconfig();
+    let (certificate, key) = expired(cluster, &case.agent.name);
+    let wrong = with(&right, "client-certificate-data", Some(&STANDARD.encode(certificate)));
+    let wrong = with(&wrong, "client-key-data", Some(&STANDARD.encode(key)));
+    case.agent.kill();
+    case.agent.set_kubeconfig(&wrong);
+    case.agent.launch();
+    std::thread::sleep(Duration::from_secs(8));
+    assert_eq!(running(&case).as_ref(), Some(&container), "{}", case.agent.describe());
+    assert!(case.agent.pods().contains("warning: "), "{}", case.agent.pods());
+
+    case.agent.set_kubeconfig(&right);
+    // The pod that the node is sent next shows that it is a member again.
+    case.namespace.create(&pod("next", "Always", WAIT));
+    case.until_pods("the next pod", Instant::now(), |pods| ready(pods).filter(|()| pods.len() == 2));
+    let changes = witness.changes();
+    assert!(!changes.contains_key("steady") && !changes.contains_key(&case.agent.name), "{changes:#?}");
+    assert!(!case.agent.pods().contains("warning: "), "{}", case.agent.pods());
 }

@@ -32,9 +32,13 @@ pub(crate) struct Case<'a> {
 impl<'a> Case<'a> {
     /// A node on a containerd, whose process is not started yet.
     pub(crate) fn prepared(version: &str, cluster: &'a ControlPlane, name: &str) -> Self {
+        Self::with(&Runtime::named(version).expect("a containerd"), cluster, name)
+    }
+
+    /// A node on this containerd, whose process is not started yet.
+    pub(crate) fn with(runtime: &Runtime, cluster: &'a ControlPlane, name: &str) -> Self {
         let namespace = Namespace::fresh(cluster, name);
-        let runtime = Runtime::named(version).expect("a containerd");
-        let agent = Agent::prepared(cluster, &runtime, &namespace.name);
+        let agent = Agent::prepared(cluster, runtime, &namespace.name);
         Self { namespace, agent, admin: Admin::of(cluster) }
     }
 

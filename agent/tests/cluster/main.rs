@@ -19,15 +19,18 @@ mod bad_input;
 mod case;
 mod control_plane;
 mod credentials;
+mod deletes;
 mod logs;
 mod namespace;
 mod network;
 mod node;
 mod outage;
+mod own_runtime;
 mod restarts;
 #[expect(dead_code, reason = "the tests of real runtimes use all of it")]
 #[path = "../real/runtime.rs"]
 mod runtime;
+mod takeover;
 #[path = "../tcp_proxy/mod.rs"]
 mod tcp_proxy;
 mod witness;
@@ -74,6 +77,10 @@ cases! {
     workloads::a_deployment_of_20_comes_scales_rolls_and_goes,
     workloads::a_job_ends_as_its_exit_code_says,
     workloads::a_daemon_set_has_a_pod_on_each_node,
+    deletes::b05_pods_deleted_while_the_agent_is_away_go_when_it_is_back,
+    deletes::b66_the_same_name_again_is_another_pod,
+    deletes::a_graceful_delete_keeps_its_grace_and_a_shorter_one_shortens_it,
+    deletes::a_finalizer_of_others_keeps_the_object_and_not_the_containers,
     logs::kubectl_logs_with_its_options,
     logs::describe_shows_events_in_the_order_users_expect,
     node::a_new_node_is_ready_within_a_second,
@@ -81,11 +88,13 @@ cases! {
     node::configz_decodes_as_the_kubelets_configuration,
     node::a_pod_finds_its_token_authority_and_namespace,
     restarts::b34_b36_kill_9_and_start_change_nothing_that_others_see,
+    takeover::what_a_kubelet_started_is_taken_over_as_it_runs,
     network::b62_a_black_holed_watch_is_noticed_and_nothing_is_missed,
     bad_input::a_wrong_authority_is_named,
     bad_input::an_expired_certificate_is_named,
     bad_input::a_kubeconfig_without_a_server_is_named,
     bad_input::a_node_of_another_machine_is_not_taken,
+    bad_input::pods_run_on_while_the_credentials_are_wrong,
     outage::b60_b61_pods_go_on_without_the_api_server,
     outage::the_api_server_goes_and_comes_back_with_its_objects,
 }

@@ -1,8 +1,9 @@
 //! The API server can be taken away and brought back.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::admin::{condition, is_ready, restarts, text};
@@ -42,7 +43,7 @@ pub(crate) fn b60_b61_pods_go_on_without_the_api_server(_shared: &ControlPlane) 
     let node = case.admin.node(&case.agent.name).unwrap();
 
     cluster.apiserver_stop();
-    let began = Instant::now();
+    let (began, gone) = (Instant::now(), Timestamp::now());
     std::thread::sleep(Duration::from_secs(2));
     // Killed without its API server, it knows from its journal what to run.
     let steady = running(&case, "steady");
@@ -84,9 +85,27 @@ pub(crate) fn b60_b61_pods_go_on_without_the_api_server(_shared: &ControlPlane) 
         condition(&node, "Ready")["lastTransitionTime"]
     );
     case.agent.a80_was_never_refused();
+    let writes = status_writes(&cluster, &case.agent.name, gone);
+    assert_eq!(writes, [("mayfly", 1), ("mortal", 1)].map(|(name, count)| (name.to_owned(), count)).into());
     say(&format!(
         "API server gone for {OUTAGE:?}: a restart after {restarted:.1?}, all right {took:.1?} after its return"
     ));
+}
+
+/// How often the node wrote the status of each pod since then.
+fn status_writes(cluster: &ControlPlane, node: &str, since: Timestamp) -> BTreeMap<String, usize> {
+    let mut writes = BTreeMap::new();
+    for request in cluster.requests_of(node) {
+        let target = &request["objectRef"];
+        let is_write =
+            request["verb"] == "patch" && target["resource"] == "pods" && target["subresource"] == "status";
+        let at: Timestamp = text(&request["requestReceivedTimestamp"]).parse().unwrap();
+        if is_write && at > since {
+            let count: &mut usize = writes.entry(text(&target["name"]).to_owned()).or_default();
+            *count = count.saturating_add(1);
+        }
+    }
+    writes
 }
 
 /// Ids of the running containers of pods whose name begins so.

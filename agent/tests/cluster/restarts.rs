@@ -39,8 +39,8 @@ pub(crate) fn b34_b36_kill_9_and_start_change_nothing_that_others_see(cluster: &
     say(&format!("kill -9 and start, {kills} times with {count} Ready pods: 0 transitions, 0 restarts"));
 }
 
-/// Ids of the running containers.
-fn containers(case: &Case<'_>) -> std::collections::BTreeSet<String> {
+/// Ids of the running containers that the node made.
+pub(crate) fn containers(case: &Case<'_>) -> std::collections::BTreeSet<String> {
     let listed = case.agent.runtime.containers(&case.agent.name);
     let running = listed.iter().filter(|container| container["state"] == "CONTAINER_RUNNING");
     running.filter_map(|container| container["id"].as_str().map(str::to_owned)).collect()
