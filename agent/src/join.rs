@@ -190,7 +190,8 @@ pub fn join(parts: Parts, source: Source, board: &Board, supervisor: &Supervisor
         observed: board.observed.clone(),
     };
     let (mirrors, translation) = Mirrors::new(clients.shared.clone(), sources, events, clock.clone());
-    supervisor.spawn_core("mirror pods", once_member(member, mirrors.run(stop.clone()), stop.clone()));
+    let mirrors = once_listed(source.desired, mirrors.run(stop.clone()), stop.clone());
+    supervisor.spawn_core("mirror pods", once_member(member, mirrors, stop.clone()));
     report::start(
         report::Parts {
             client: clients.shared.clone(),
@@ -232,6 +233,24 @@ async fn once_member(
         biased;
         () = stop.cancelled() => {}
         () = member => task.await,
+    }
+}
+
+/// Runs a loop once the API's pods were listed: what is there must not be made again.
+async fn once_listed(
+    mut desired: watch::Receiver<Arc<Desired>>,
+    task: impl Future<Output = ()>,
+    stop: CancellationToken,
+) {
+    let listed = async {
+        if desired.wait_for(|desired| desired.synced).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => {}
+        () = listed => task.await,
     }
 }
 

@@ -341,7 +341,10 @@ impl Fleet {
     fn update(&self, pod: &Arc<DesiredPod>) {
         let Some(member) = self.members.get(&pod.uid) else { return };
         member.card.update(|face| face.pod = Some(Arc::clone(pod)));
-        self.tools.actor.journal.record(admission(pod, &self.tools.actor.clock.now()), Class::Soon);
+        // Whom the journal names as admitted a restart lets in unasked.
+        if matches!(*member.wish.borrow(), Wish::Run | Wish::Gone(_)) {
+            self.tools.actor.journal.record(admission(pod, &self.tools.actor.clock.now()), Class::Soon);
+        }
         member.wake.notify_one();
     }
 

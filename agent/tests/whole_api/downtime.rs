@@ -6,7 +6,7 @@ use pinnace_cri::fake::{OnTerm, Script, Select};
 use tokio::time::sleep;
 
 use crate::harness::{pod, sleeper};
-use crate::rig::{Rig, SOON, exit_of, held, let_go, main_of};
+use crate::rig::{Rig, SOON, all_of, exit_of, held, let_go, main_of};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -94,7 +94,7 @@ async fn b34_restarts_with_the_api_up_change_nothing() {
     let mut agent = rig.start();
     let uids: Vec<_> = (0..50).map(|n| rig.create(&sleeper(&format!("p{n}")))).collect();
     rig.until_ready("p49").await;
-    rig.until("all are ready", SOON, || (0..50).all(|n| rig.is_ready(&format!("p{n}")))).await;
+    rig.until("all are ready", SOON, all_of(50, |n| rig.is_ready(&format!("p{n}")))).await;
     let (mutations, from) = (rig.mutations(), rig.api.requests_so_far());
     for pause in [0, 30, 400] {
         agent.stop().await;
@@ -118,7 +118,7 @@ async fn p20_with_the_api_down_the_journals_pods_run_on_and_what_was_deleted_sto
     let rig = Rig::new();
     let agent = rig.start();
     let uids: Vec<_> = (0..50).map(|n| rig.create(&sleeper(&format!("p{n}")))).collect();
-    rig.until("all are ready", MINUTE, || (0..50).all(|n| rig.is_ready(&format!("p{n}")))).await;
+    rig.until("all are ready", MINUTE, all_of(50, |n| rig.is_ready(&format!("p{n}")))).await;
     let before: Vec<_> = uids.iter().map(|uid| rig.api.transitions(uid, "Ready").len()).collect();
     rig.api.down();
     agent.stop().await;

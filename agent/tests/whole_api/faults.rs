@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::fake_api::{Fault, On};
 use crate::harness::{pod, sleeper};
-use crate::rig::{Rig, main_of};
+use crate::rig::{Rig, all_of, main_of};
 
 #[tokio::test(start_paused = true)]
 async fn b65_errors_at_random_end_in_right_statuses() {
@@ -44,8 +44,9 @@ async fn b65_errors_at_random_end_in_right_statuses() {
         let pod = rig.pod(&format!("p{n}")).unwrap();
         rig.is_ready(&format!("p{n}")) && main_of(&pod)["containerID"].as_str().is_some_and(|told| told.ends_with(&id))
     };
+    let all_right = all_of(30, right);
     rig.api
-        .watch_until("all are right", Duration::from_secs(30), |_| (0..30).all(right) && rig.phase("job") == "Failed")
+        .watch_until("all are right", Duration::from_secs(30), |_| all_right() && rig.phase("job") == "Failed")
         .await;
     asked_for_patience_is_had(&rig);
     agent.stop().await;

@@ -9,14 +9,14 @@ use tokio::time::sleep;
 use crate::fake_api::requests::Verb;
 use crate::fake_api::{Fault, On};
 use crate::harness::{NODE, sleeper};
-use crate::rig::{Agent, Rig, SOON};
+use crate::rig::{Agent, Rig, SOON, all_of};
 
 const PODS: usize = 20;
 
 async fn twenty(rig: &Rig) -> (Agent, Vec<String>) {
     let agent = rig.start();
     let uids: Vec<_> = (0..PODS).map(|n| rig.create(&sleeper(&format!("p{n}")))).collect();
-    let all = || (0..PODS).all(|n| rig.is_ready(&format!("p{n}")));
+    let all = all_of(PODS, |n| rig.is_ready(&format!("p{n}")));
     rig.until("all are ready", Duration::from_secs(60), all).await;
     (agent, uids)
 }

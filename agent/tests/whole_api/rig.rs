@@ -1,5 +1,6 @@
 //! A cluster of one node, wired as a start with a kubeconfig wires it.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -11,6 +12,7 @@ use pinnace::api::link::{Clients, LinkState};
 use pinnace::app;
 use pinnace::board::Board;
 use pinnace::config::effective::Config;
+use pinnace::disk::MemoryDisk;
 use pinnace::events::EventLog;
 use pinnace::host::address::{InterfaceAddress, Network};
 use pinnace::host::machine::{Host, Machine};
@@ -35,7 +37,7 @@ use tokio_util::sync::CancellationToken;
 use crate::fake_api::requests::{Request, Verb};
 use crate::fake_api::{FakeApi, test_side};
 use crate::harness::history::mutates;
-use crate::harness::{Make, NODE, desired, entries};
+use crate::harness::{Make, NODE, desired};
 
 /// Enough for whatever has nothing to wait for.
 pub(crate) const SOON: Duration = Duration::from_secs(10);
@@ -77,8 +79,8 @@ pub(crate) struct Rig {
 
 /// A running agent.
 pub(crate) struct Agent {
-    pub(crate) board: Board,
-    pub(crate) membership: Membership,
+    board: Board,
+    _membership: Membership,
     manifests: watch::Sender<Arc<Desired>>,
     stop: CancellationToken,
     supervision: Supervision,
@@ -88,7 +90,8 @@ impl Rig {
     pub(crate) fn new() -> Self {
         let fake = Fake::new(Options::default());
         // The harness's checker knows of manifests only; it is bound to a runtime in which nothing happens.
-        let make = Make { fake, ..Make::new() };
+        // Nothing is synced to a disk: hundreds of generations would wait for nothing else.
+        let make = Make { fake, disk: Arc::new(MemoryDisk::default()), ..Make::new() };
         let wall = Timestamp::from_nanosecond(i128::from(make.fake.wall())).unwrap();
         Self { make, api: FakeApi::starting_at(wall) }
     }
@@ -159,8 +162,8 @@ impl Rig {
             is_new_root: false,
             seed: 3,
         };
-        let membership = join::join(joining, source, &board, &supervisor);
-        Agent { board, membership, manifests: wanted, stop, supervision }
+        let _membership = join::join(joining, source, &board, &supervisor);
+        Agent { board, _membership, manifests: wanted, stop, supervision }
     }
 
     fn dirs(&self) -> Dirs {
@@ -232,7 +235,8 @@ impl Rig {
     pub(crate) fn is_empty(&self) -> bool {
         let snapshot = self.make.fake.snapshot();
         let dirs = self.dirs();
-        let left: Vec<PathBuf> = [entries(&dirs.pod_logs), entries(&dirs.root.join("pods"))].concat();
+        let list = |dir| self.make.disk.list(dir).unwrap();
+        let left: Vec<PathBuf> = [list(&dirs.pod_logs), list(&dirs.root.join("pods"))].concat();
         snapshot.containers.is_empty() && snapshot.sandboxes.is_empty() && left.is_empty()
     }
 
@@ -275,6 +279,12 @@ impl Rig {
             .collect()
     }
 
+    /// How often this node read a pod before it wrote to it, since this place in the log.
+    pub(crate) fn pod_reads(&self, from: usize) -> usize {
+        let log = self.api.requests().split_off(from);
+        log.iter().filter(|request| request.resource == "pods" && request.verb == Verb::Get).count()
+    }
+
     /// What must hold of everything that was ever asked: nothing forbidden, every write of a pod bound to its UID,
     /// and never two of one pod under way.
     pub(crate) fn check_manners(&self) {
@@ -282,7 +292,6 @@ impl Rig {
         let refused: Vec<_> = log.iter().filter(|request| request.status == Some(403)).collect();
         assert!(refused.is_empty(), "{refused:?}");
         for request in log.iter().filter(|request| request.resource == "pods" && is_ours(request)) {
-            assert_ne!(request.verb, Verb::Get, "{} was read", request.name);
             assert_ne!(request.verb, Verb::Update, "{} was replaced", request.name);
             let bound = match request.verb {
                 Verb::Patch => !request.body["metadata"]["uid"].is_null(),
@@ -355,4 +364,17 @@ pub(crate) fn let_go(rig: &Rig, name: &str) {
     rig.api.update("pods", "default", name, |pod| {
         pod["metadata"].as_object_mut().unwrap().remove("finalizers");
     });
+    // The server's own part: what was deleted and is held no more goes.
+    rig.api.force_delete("pods", "default", name).unwrap();
+}
+
+/// Whether all of the first `end` are so. What was so once is not looked at again, for many pods are asked often.
+pub(crate) fn all_of(end: usize, is_so: impl Fn(usize) -> bool) -> impl Fn() -> bool {
+    let next = Cell::new(0);
+    move || {
+        while next.get() < end && is_so(next.get()) {
+            next.set(next.get() + 1);
+        }
+        next.get() == end
+    }
 }
