@@ -29,6 +29,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use report::Report;
+use tokio::signal::unix::{SignalKind, signal};
 
 const USAGE: &str = "usage: bench PINNACE [relist|footprint|latency|containerd|cluster [GROUP]...]...";
 const SECTIONS: [&str; 5] = ["relist", "footprint", "latency", "containerd", "cluster"];
@@ -52,9 +53,19 @@ fn run(words: &[String]) -> Result<()> {
             // As many threads as the agent has, so that the cost of waking them is the same.
             let runtime =
                 tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-            runtime.block_on(measure(&binary, sections))
+            runtime.block_on(until_told(measure(&binary, sections)))
         }
         _ => bail!("{USAGE}"),
+    }
+}
+
+/// A signal ends the work like an error does: subjects end, and what they changed on the machine is put back.
+async fn until_told(work: impl Future<Output = Result<()>>) -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        done = work => done,
+        _ = terminate.recv() => bail!("ended by SIGTERM"),
+        _ = tokio::signal::ctrl_c() => bail!("ended by SIGINT"),
     }
 }
 

@@ -227,11 +227,13 @@ fn config(dir: &TempDir, ca: &Path) -> Result<String> {
     ))
 }
 
-/// What a kubelet needs on a machine like this. Without a DNS address it writes an event with each look at a pod.
+/// What a kubelet needs on a machine like this. Without a DNS address it writes an event with each look at a pod; on a
+/// disk that is 85 % full, as developers' are, it would remove the image and evict the pods.
 fn kubelet_config(read_only_port: u16, endpoint: &str) -> String {
     format!(
         "containerRuntimeEndpoint: {endpoint}\nreadOnlyPort: {read_only_port}\nhealthzPort: 0\ncgroupDriver: cgroupfs\n\
          cgroupRoot: {}\nfailCgroupV1: false\nfailSwapOn: false\nmakeIPTablesUtilChains: false\n\
+         evictionHard:\n  memory.available: 100Mi\nimageGCHighThresholdPercent: 100\n\
          clusterDNS: [10.96.0.10]\nclusterDomain: cluster.local\n",
         super::machine_state::CGROUP
     )
