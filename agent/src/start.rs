@@ -137,13 +137,13 @@ async fn start(
     let mut parts = parts(config, Arc::clone(disk), clock.clone(), place_reader)?;
     if config.node.is_virtual {
         let stop = supervisor.stop_token();
-        supervisor.spawn_core("strangers", strangers::tell(parts.client.clone(), parts.endpoint.clone(), stop));
+        supervisor
+            .spawn_core("strangers", strangers::tell(parts.client.clone(), parts.endpoint.clone(), stop));
     }
     let Some(kubeconfig) = &config.kubeconfig else {
         return Ok(app::start(parts, opened, manifests, supervisor));
     };
-    let (cluster, events) =
-        Cluster::new(kubeconfig, config, clock, disk, &opened, supervisor).await;
+    let (cluster, events) = Cluster::new(kubeconfig, config, clock, disk, &opened, supervisor).await;
     let desired = cluster.merged(manifests, supervisor);
     parts.events = events.clone();
     parts.volumes = Some(cluster.volumes(Arc::clone(disk), parts.dirs.clone(), clock.clone(), events));

@@ -145,7 +145,9 @@ impl Link {
                 self.lease.set(stack);
             }
             // The same settings made one before.
-            Err(error) => tracing::warn!(error = %Chain(&error), "failed to make the lease's connection anew"),
+            Err(error) => {
+                tracing::warn!(error = %Chain(&error), "failed to make the lease's connection anew")
+            }
         }
     }
 

@@ -113,7 +113,8 @@ pub fn other_kubelet(kubelets: &[u32], own_agent: bool, is_virtual: bool) -> Che
         kubelets => {
             let ids: Vec<String> = kubelets.iter().map(u32::to_string).collect();
             if is_virtual {
-                let found = format!("running as process {}: it kills pods that it does not know", ids.join(", "));
+                let found =
+                    format!("running as process {}: it kills pods that it does not know", ids.join(", "));
                 return warning("kubelet", found, "see that its runtime is another one than this node's");
             }
             error(

@@ -40,7 +40,9 @@ async fn b07_a_mirror_is_made_shows_the_status_and_comes_back() {
             rig.api.delete("pods", "default", MIRROR).unwrap();
         }
         rig.api
-            .watch_until("another mirror", AGAIN, |_| !uid(&rig).is_empty() && uid(&rig) != old && rig.is_ready(MIRROR))
+            .watch_until("another mirror", AGAIN, |_| {
+                !uid(&rig).is_empty() && uid(&rig) != old && rig.is_ready(MIRROR)
+            })
             .await;
         assert_eq!(main_of(&rig.pod(MIRROR).unwrap())["containerID"], id, "it was restarted");
     }

@@ -23,6 +23,7 @@ use pinnace::pod::container::Site;
 use pinnace::pod::paths::Dirs;
 use pinnace::pod::resources::Node as Memory;
 use pinnace::pod::security::Defaults;
+use pinnace::source::apiserver::heard::Heard;
 use pinnace::source::desired::{Desired, Origin};
 use pinnace::source::merge;
 use pinnace::supervise::{Supervision, Supervisor};
@@ -158,6 +159,7 @@ impl Rig {
             clock: make.clock.clone(),
             events: (events, feed),
             event_rate: (50, 100),
+            heard: Heard::new(Arc::clone(&make.disk), root.join("pinnace")),
             place,
             is_new_root: false,
             seed: 3,
@@ -168,11 +170,7 @@ impl Rig {
 
     fn dirs(&self) -> Dirs {
         let dir = self.make.dir.path();
-        Dirs {
-            root: dir.join("root"),
-            pod_logs: dir.join("logs"),
-            container_logs: Some(dir.join("links")),
-        }
+        Dirs { root: dir.join("root"), pod_logs: dir.join("logs"), container_logs: Some(dir.join("links")) }
     }
 
     /// Gives the pod to this node; its UID.
