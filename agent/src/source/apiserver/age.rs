@@ -23,7 +23,11 @@ pub const FIELD: &str = "metadata.annotations[pinnace.dev/max-offline-age]";
 /// The pods of the journal as they are wanted until the API server tells of them. `heard` is when it was last heard by
 /// the wall clock; none is not known, and holds nothing.
 #[must_use]
-pub fn held(admitted: Vec<Arc<DesiredPod>>, heard: Option<Timestamp>, now: Timestamp) -> Vec<Arc<DesiredPod>> {
+pub fn held(
+    admitted: Vec<Arc<DesiredPod>>,
+    heard: Option<Timestamp>,
+    now: Timestamp,
+) -> Vec<Arc<DesiredPod>> {
     let age = heard.map(|heard| age(heard, now));
     admitted.into_iter().map(|pod| judged(pod, age)).collect()
 }
