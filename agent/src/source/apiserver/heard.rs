@@ -73,9 +73,12 @@ impl Heard {
     async fn write(&self, now: Timestamp) -> std::io::Result<()> {
         let Self { disk, path } = self.clone();
         let text = format!("{now}\n");
-        tokio::task::spawn_blocking(move || disk.replace(&path, text.as_bytes()))
-            .await
-            .unwrap_or_else(|error| Err(std::io::Error::other(error)))
+        let write = move || {
+            // The journal makes the directory with its first record, which may come later.
+            path.parent().map_or(Ok(()), |own| disk.create_dir_all(own))?;
+            disk.replace(&path, text.as_bytes())
+        };
+        tokio::task::spawn_blocking(write).await.unwrap_or_else(|error| Err(std::io::Error::other(error)))
     }
 
     /// Keeps the time until `stop`.
