@@ -60,7 +60,10 @@ async fn a_pod_that_is_refused_is_failed_with_reason_message_and_event() {
     assert_eq!(rig.phase("elsewhere"), "Pending");
     rig.until_phase("elsewhere", "Failed", MINUTE).await;
     assert_eq!(rig.pod("elsewhere").unwrap()["status"]["reason"], "NodeAffinity");
-    rig.until("it is told", SOON, || events_of(&rig, "greedy").iter().any(|(reason, _)| reason == "OutOfcpu")).await;
+    rig.until("it is told", SOON, || {
+        events_of(&rig, "greedy").iter().any(|(reason, _)| reason == "OutOfcpu")
+    })
+    .await;
     agent.stop().await;
 
     // A refusal is for ever, whatever becomes of the node, and takes no room.

@@ -21,7 +21,11 @@ async fn i5_the_object_goes_after_its_exit_codes_are_told_and_nothing_is_left() 
     let began = Instant::now();
     rig.api.delete("pods", "default", "web").unwrap();
     rig.until_gone("web", SOON).await;
-    assert!(began.elapsed() >= after && began.elapsed() < after + Duration::from_secs(2), "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() >= after && began.elapsed() < after + Duration::from_secs(2),
+        "{:?}",
+        began.elapsed()
+    );
     assert!(rig.is_empty(), "the object went before everything else had");
     let history = rig.api.history(&uid);
     let last = &history[history.len() - 2].object;
@@ -127,8 +131,10 @@ async fn b67_a_force_delete_leaves_nothing_whatever_the_pod_is_at() {
         for (name, _) in &states {
             rig.api.force_delete("pods", "default", name);
         }
-        rig.until("no container runs", Duration::from_secs(12), || rig.make.fake.snapshot().running().is_empty())
-            .await;
+        rig.until("no container runs", Duration::from_secs(12), || {
+            rig.make.fake.snapshot().running().is_empty()
+        })
+        .await;
         rig.until_empty(SOON).await;
         rig.until("no worker is left", SOON, || agent.cards() == 0).await;
         agent.stop().await;
@@ -152,7 +158,8 @@ async fn b67_a_force_delete_while_the_api_is_down_is_obeyed_at_its_return() {
     assert_eq!(rig.make.fake.snapshot().running().len(), 20);
     rig.api.up();
     // 30 s until the watch is tried again, 1 s for the second list, the pods' own grace of 5 s.
-    rig.until("no container runs", Duration::from_secs(42), || rig.make.fake.snapshot().running().is_empty()).await;
+    rig.until("no container runs", Duration::from_secs(42), || rig.make.fake.snapshot().running().is_empty())
+        .await;
     rig.until_empty(SOON).await;
     agent.stop().await;
 }

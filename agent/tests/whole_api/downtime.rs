@@ -81,9 +81,16 @@ async fn b32_ends_during_a_downtime_are_told_to_the_api_within_ten_seconds() {
     agent.stop().await;
     let agent = rig.start();
     sleep(MINUTE).await;
-    assert_eq!((rig.phase("job").as_str(), rig.sandboxes_made()), ("Failed", 2), "a finished pod is not run again");
+    assert_eq!(
+        (rig.phase("job").as_str(), rig.sandboxes_made()),
+        ("Failed", 2),
+        "a finished pod is not run again"
+    );
     rig.api.delete("pods", "default", "job").unwrap();
-    rig.until("only web is left", MINUTE, || agent.cards() == 1 && rig.make.fake.snapshot().containers.len() <= 2).await;
+    rig.until("only web is left", MINUTE, || {
+        agent.cards() == 1 && rig.make.fake.snapshot().containers.len() <= 2
+    })
+    .await;
     agent.stop().await;
     rig.check_manners();
 }
@@ -147,8 +154,10 @@ async fn p20_with_the_api_down_the_journals_pods_run_on_and_what_was_deleted_sto
         assert_eq!(rig.running(&uids[n]), 1);
     }
     let writes = rig.pod_writes(from);
-    let others: Vec<_> =
-        writes.iter().filter(|write| write.committed && !["p1", "p2"].contains(&write.name.as_str())).collect();
+    let others: Vec<_> = writes
+        .iter()
+        .filter(|write| write.committed && !["p1", "p2"].contains(&write.name.as_str()))
+        .collect();
     assert!(others.is_empty(), "{others:?}");
     assert_eq!(node_transitions(&rig), ["True"]);
     agent.stop().await;
@@ -172,7 +181,9 @@ async fn p20_a_reboot_without_an_api_server_starts_the_journals_pods() {
     assert_eq!(rig.make.fake.snapshot().containers.len(), 1, "a finished pod is not run again");
     rig.api.up();
     rig.api
-        .watch_until("its restart is told", MINUTE, |_| main_of(&rig.pod("web").unwrap())["restartCount"] == 1)
+        .watch_until("its restart is told", MINUTE, |_| {
+            main_of(&rig.pod("web").unwrap())["restartCount"] == 1
+        })
         .await;
     assert_eq!(rig.phase("job"), "Succeeded");
     agent.stop().await;

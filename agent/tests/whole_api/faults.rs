@@ -13,7 +13,8 @@ use crate::rig::{Rig, all_of, main_of};
 async fn b65_errors_at_random_end_in_right_statuses() {
     let rig = Rig::new();
     let agent = rig.start();
-    let faults = [Fault::conflict(), Fault::not_found(), Fault::invalid(), Fault::too_many(3), Fault::internal()];
+    let faults =
+        [Fault::conflict(), Fault::not_found(), Fault::invalid(), Fault::too_many(3), Fault::internal()];
     for (seed, fault) in (0..).zip(faults) {
         rig.api.fault(On::writes().chance(0.06, seed), fault);
     }
@@ -42,11 +43,14 @@ async fn b65_errors_at_random_end_in_right_statuses() {
     let right = |n: usize| {
         let id = rig.container_id(&uids[n]);
         let pod = rig.pod(&format!("p{n}")).unwrap();
-        rig.is_ready(&format!("p{n}")) && main_of(&pod)["containerID"].as_str().is_some_and(|told| told.ends_with(&id))
+        rig.is_ready(&format!("p{n}"))
+            && main_of(&pod)["containerID"].as_str().is_some_and(|told| told.ends_with(&id))
     };
     let all_right = all_of(30, right);
     rig.api
-        .watch_until("all are right", Duration::from_secs(30), |_| all_right() && rig.phase("job") == "Failed")
+        .watch_until("all are right", Duration::from_secs(30), |_| {
+            all_right() && rig.phase("job") == "Failed"
+        })
         .await;
     asked_for_patience_is_had(&rig);
     agent.stop().await;

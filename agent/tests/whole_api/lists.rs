@@ -77,7 +77,9 @@ async fn b63_a_list_that_expires_between_its_pages_is_read_anew() {
         rig.api.create(ended);
     }
     for n in 0..500 {
-        rig.api.update("pods", "default", &format!("ended{n}"), |pod| pod["status"]["phase"] = json!("Succeeded"));
+        rig.api.update("pods", "default", &format!("ended{n}"), |pod| {
+            pod["status"]["phase"] = json!("Succeeded")
+        });
     }
     sleep(Duration::from_secs(30)).await;
     let mutations = rig.mutations();
@@ -88,7 +90,8 @@ async fn b63_a_list_that_expires_between_its_pages_is_read_anew() {
     sleep(Duration::from_secs(60)).await;
     assert_eq!(rig.api.hits(gone), 1);
     let asked = rig.api.requests().split_off(from);
-    let lists = asked.iter().filter(|request| request.verb == Verb::List && request.resource == "pods").count();
+    let lists =
+        asked.iter().filter(|request| request.verb == Verb::List && request.resource == "pods").count();
     assert!(lists <= 6, "{lists} lists");
     assert_eq!(rig.running(&uids[0]), 0);
     assert_eq!(uids.iter().map(|uid| rig.running(uid)).sum::<usize>(), PODS - 1);

@@ -33,7 +33,8 @@ async fn b06_a_deleted_pods_phase_says_how_it_ended() {
         rig.until_ready("deaf").await;
         rig.until_ready("trap").await;
         sleep(Duration::from_secs(5)).await;
-        let expected = [("missing", "Failed", None), ("deaf", "Failed", Some(137)), ("trap", "Succeeded", Some(0))];
+        let expected =
+            [("missing", "Failed", None), ("deaf", "Failed", Some(137)), ("trap", "Succeeded", Some(0))];
         for (name, ..) in expected {
             rig.api.delete("pods", "default", name).unwrap();
         }

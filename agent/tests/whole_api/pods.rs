@@ -48,7 +48,8 @@ async fn b27_conditions_of_others_stay_and_ours_are_put_right() {
     rig.api.update("pods", "default", "web", |pod| {
         let conditions = pod["status"]["conditions"].as_array_mut().unwrap();
         conditions.push(theirs.clone());
-        conditions.iter_mut().find(|condition| condition["type"] == "Ready").unwrap()["status"] = json!("False");
+        conditions.iter_mut().find(|condition| condition["type"] == "Ready").unwrap()["status"] =
+            json!("False");
     });
     rig.until_ready_within("web", SOON).await;
     for _ in 0..3 {

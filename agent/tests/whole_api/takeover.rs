@@ -53,8 +53,9 @@ async fn p3_twenty_pods_of_a_kubelet_are_taken_over_with_their_statuses() {
 fn status(id: &str) -> serde_json::Value {
     let at = "2026-01-01T00:00:00Z";
     let types = ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"];
-    let conditions =
-        types.map(|kind| json!({ "type": kind, "status": "True", "lastTransitionTime": at, "lastProbeTime": null }));
+    let conditions = types.map(
+        |kind| json!({ "type": kind, "status": "True", "lastTransitionTime": at, "lastProbeTime": null }),
+    );
     json!({
         "phase": "Running", "startTime": at, "qosClass": "BestEffort", "conditions": conditions,
         "containerStatuses": [{ "name": "main", "image": IMAGE, "imageID": IMAGE, "ready": true, "started": true,
