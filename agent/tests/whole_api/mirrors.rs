@@ -110,7 +110,6 @@ async fn b08_of_many_edits_the_last_one_runs_and_never_two() {
         sleep(Duration::from_millis(100)).await;
         assert!(rig.make.fake.snapshot().running().len() <= 1, "two at once");
     }
-    eprintln!("{} calls, {} pods known", rig.make.fake.count_calls(|_| true), agent.cards());
     rig.until("the last edit runs", Duration::from_secs(120), || {
         let snapshot = rig.make.fake.snapshot();
         let running = snapshot.running();
