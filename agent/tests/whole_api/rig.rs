@@ -277,10 +277,12 @@ impl Rig {
             .collect()
     }
 
-    /// How often this node read a pod before it wrote to it, since this place in the log.
-    pub(crate) fn pod_reads(&self, from: usize) -> usize {
-        let log = self.api.requests().split_off(from);
-        log.iter().filter(|request| request.resource == "pods" && request.verb == Verb::Get).count()
+    /// How often this node read a pod of the API, which only a conflict may make it do. Mirrors are left out: who
+    /// finds one that it did not know of reads it.
+    pub(crate) fn pod_reads(&self) -> usize {
+        let read = |request: &Request| request.resource == "pods" && request.verb == Verb::Get;
+        let is_mirror = |request: &Request| request.name.ends_with(&format!("-{NODE}"));
+        self.api.count(|request| read(request) && !is_mirror(request))
     }
 
     /// What must hold of everything that was ever asked: nothing forbidden, every write of a pod bound to its UID,
