@@ -39,7 +39,7 @@ impl MachineState {
     }
 }
 
-/// The one of version 2, or those of version 1, without the one that only systemd uses.
+/// The one of version 2, or all of version 1, that of version 2 beside them included: runtimes use it too.
 fn hierarchies() -> Result<Vec<PathBuf>> {
     let base = PathBuf::from("/sys/fs/cgroup");
     if base.join("cgroup.controllers").exists() {
@@ -48,7 +48,7 @@ fn hierarchies() -> Result<Vec<PathBuf>> {
     let mut roots = Vec::new();
     for entry in fs::read_dir(&base)? {
         let path = entry?.path();
-        if path.join("cgroup.procs").exists() && !path.join("cgroup.controllers").exists() {
+        if path.join("cgroup.procs").exists() {
             roots.push(path);
         }
     }

@@ -33,8 +33,7 @@ impl Session<'_> {
 
     /// Asks for the graceful end of the pods; gives the moment before each.
     pub(super) async fn request_end(&self, names: &[String], by_force: bool) -> Result<Vec<Instant>> {
-        let mut how = DeleteParams::default();
-        how.grace_period_seconds = by_force.then_some(0);
+        let how = DeleteParams { grace_period_seconds: by_force.then_some(0), ..DeleteParams::default() };
         let (api, how) = (&self.api(), &how);
         let ends = names.iter().map(|name| async move {
             let began = Instant::now();
