@@ -25,7 +25,6 @@ async fn until_shown_running(machine: &Machine, name: &str) {
     machine.until(&["pods"], &format!("{name} runs"), |said| said.out.lines().any(runs)).await;
 }
 
-#[ignore = "failed once in two runs when the uids of the two fake servers could meet; not run since they cannot"]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kubeconfig_is_taken_up_once_it_is_right_and_again_when_it_leads_elsewhere() {
     let (one, two) = (FakeApi::new(), FakeApi::new());
@@ -77,7 +76,6 @@ fn up(machine: &Machine, name: &str) -> Vec<String> {
     snapshot.sandboxes.values().filter(is_up).map(|sandbox| sandbox.id.clone()).collect()
 }
 
-#[ignore = "it found that the directory of api-heard was missing; not run since that is made"]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pod_past_its_age_waits_for_the_api_server_and_others_do_not() {
     let api = FakeApi::new();
