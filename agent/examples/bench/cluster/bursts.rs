@@ -88,6 +88,7 @@ impl Session<'_> {
         let (over, running): (Vec<_>, Vec<_>) = self.standing().into_iter().partition(over);
         self.request_end(&over, false).await?;
         self.witness.until_all("the end of exited pods", &over, |seen| seen.gone.is_some()).await?;
+        self.subject.settle(running.len()).await?;
         let deleted = self.request_end(&running, false).await?;
         self.witness.until_all("the end of the pods", &running, |seen| seen.gone.is_some()).await?;
         let pods = running.len() + over.len();

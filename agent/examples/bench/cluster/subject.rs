@@ -179,6 +179,19 @@ impl Subject {
         Ok(left)
     }
 
+    /// Waits until no more sandboxes than these are there, for some seconds: the objects of exited pods go before what the
+    /// runtime has of them, and a kubelet leaves that to its next collection.
+    pub(super) async fn settle(&self, pods: usize) -> Result<()> {
+        let client = pinnace_cri::client::Client::connect_lazy(&self.endpoint, None, Deadlines::default())?;
+        for _ in 0..50 {
+            if client.list_sandboxes(None).await?.items.len() <= pods {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        Ok(())
+    }
+
     fn log(&self) -> PathBuf {
         self.dir.path().join("subject.log")
     }
