@@ -46,6 +46,8 @@ use crate::supervise::Supervisor;
 
 /// Period of the look at every pod, which corrects what no event told of.
 const SWEEP: Duration = Duration::from_secs(10);
+/// Refusals in a minute from which they are no lag any more.
+const LAGGING: u64 = 10;
 /// Pods that are looked at before writes are started again.
 const AT_ONCE: usize = 64;
 
@@ -277,6 +279,10 @@ impl Reporter {
         if let Some(held_back) = self.hush.may_say(&cause.kind, now) {
             let pod = self.parts.cards.get(uid).map(|card| card.full_name()).unwrap_or_default();
             let error = &cause.detail;
+            if cause.kind == write::LAG && held_back < LAGGING {
+                tracing::debug!(pod, error, "the authorizer does not know the pod yet, or no longer");
+                return;
+            }
             tracing::warn!(pod, error, held_back, "failed to write a pod's status, it is tried again");
         }
     }

@@ -24,6 +24,12 @@ const MOST_DETAIL: usize = 512;
 /// What `Retry-After` means where it is no number of seconds.
 const UNNAMED_PATIENCE: Duration = Duration::from_secs(1);
 
+/// How the Node authorizer refuses a node an object that it does not know to be this node's: of a pod that was bound
+/// or deleted a moment ago, before its graph or our watch has it.
+const UNRELATED: &str = "no relationship found";
+/// The kind of such a refusal, which is nothing to warn of.
+pub(super) const LAG: &str = "lag";
+
 /// What came of a write.
 #[derive(Debug, Clone)]
 pub(super) enum Answer {
@@ -147,6 +153,11 @@ async fn ask(client: &Client, object: &Pod, ask: Ask<'_>) -> Result<Pod, Refusal
     let cause = Cause::new(status.as_str(), format!("{status}: {}", said(&body)));
     match (status, patience) {
         (StatusCode::NOT_FOUND | StatusCode::CONFLICT, _) => Err(Refusal::Stale),
+        // How a status with another object's UID is refused: the object of that name is another one by now.
+        (StatusCode::UNPROCESSABLE_ENTITY, _) if cause.detail.contains("metadata.uid") => Err(Refusal::Stale),
+        (StatusCode::FORBIDDEN, None) if cause.detail.contains(UNRELATED) => {
+            Err(Refusal::Failed(Cause { kind: LAG.to_owned(), ..cause }))
+        }
         (StatusCode::TOO_MANY_REQUESTS, None) => Err(Refusal::Asked(UNNAMED_PATIENCE, cause)),
         (_, Some(patience)) => Err(Refusal::Asked(patience, cause)),
         (_, None) => Err(Refusal::Failed(cause)),
