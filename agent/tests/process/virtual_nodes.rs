@@ -68,13 +68,13 @@ async fn two_virtual_nodes_and_a_plain_one_share_a_runtime_and_nothing_else() {
     assert_eq!(entries(&nodes[2].root().join("pods")), 1);
 
     // Each is killed and started again, and stopped and started again, while the others go on.
-    for index in 0..nodes.len() {
-        nodes[index].kill().await;
-        nodes[index].start();
-        nodes[index].until_running("web").await;
-        assert_eq!(nodes[index].terminate().await.0, Some(0));
-        nodes[index].start();
-        nodes[index].until_running("web").await;
+    for node in &mut nodes {
+        node.kill().await;
+        node.start();
+        node.until_running("web").await;
+        assert_eq!(node.terminate().await.0, Some(0));
+        node.start();
+        node.until_running("web").await;
     }
     for (machine, ids) in nodes.iter().zip(&before) {
         assert_eq!(&own(&fake, &machine.node), ids, "{}: {}", machine.node, machine.log());
