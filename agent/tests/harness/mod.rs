@@ -124,7 +124,7 @@ impl Make {
             pulls: 3,
             events: EventLog::default(),
             volumes: None,
-            place: tokio::sync::watch::channel(Arc::new(pinnace::pod::admit::Place::bare(NODE, 110))).1,
+            place: tokio::sync::watch::channel(Arc::new(pinnace::pod::admit::Place::bare(NODE, 300))).1,
         };
         let board = app::start(parts, opened, desired, &supervisor);
         self.checker.unsynced();
