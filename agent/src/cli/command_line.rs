@@ -139,7 +139,7 @@ mod tests {
         let line = format!(
             "kubelet --bootstrap-kubeconfig=/no/such --kubeconfig={} --config={} --root-dir={} --port=10250 \
              --container-runtime-endpoint=unix:///var/run/containerd/containerd.sock --node-ip=10.0.0.4 \
-             --pod-infra-container-image=registry.k8s.io/pause:3.10",
+             --pod-infra-container-image=images.test/pause:3.10",
             path("kubelet.conf"),
             path("config.yaml"),
             path("root")

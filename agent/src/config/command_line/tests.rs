@@ -135,7 +135,7 @@ fn the_line_of_kubeadm_is_taken() {
 /// kubeadm before 1.35 still named the pause image.
 #[test]
 fn the_line_of_an_older_kubeadm_is_taken() {
-    let (_, extra) = line("--pod-infra-container-image=registry.k8s.io/pause:3.10 --cgroup-driver=systemd");
+    let (_, extra) = line("--pod-infra-container-image=images.test/pause:3.10 --cgroup-driver=systemd");
     let reason = "--pod-infra-container-image has no effect here: the kubelet no longer has it since 1.35";
     assert_eq!(extra.warnings, [reason]);
 }

@@ -45,7 +45,7 @@ fn a_running_pod_is_told_in_full() {
     assert_eq!(status.pod_ips.as_ref().unwrap().len(), 2);
     let told = serde_json::to_value(container(&status, "c")).unwrap();
     let wanted = json!({
-        "name": "c", "image": "docker.io/library/i:1", "imageID": "i@sha256:1", "containerID": "containerd://c0",
+        "name": "c", "image": "images.test/library/i:1", "imageID": "i@sha256:1", "containerID": "containerd://c0",
         "state": { "running": { "startedAt": "1970-01-01T00:16:45Z" } }, "lastState": {},
         "ready": true, "started": true, "restartCount": 0, "resources": {},
     });

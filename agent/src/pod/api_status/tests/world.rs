@@ -129,7 +129,7 @@ impl World {
             started_at: (state != ContainerState::Created).then_some(1_005 * SECOND + 5),
             finished_at: ended.then_some(1_006 * SECOND + 5),
             exit_code: code,
-            image: "docker.io/library/i:1".into(),
+            image: "images.test/library/i:1".into(),
             image_ref: "i@sha256:1".into(),
             reason: if ended { "Error".into() } else { String::new() },
             message: String::new(),
