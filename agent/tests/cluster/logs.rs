@@ -82,7 +82,9 @@ pub(crate) fn describe_shows_events_in_the_order_users_expect(cluster: &ControlP
         let events = text.split_once("\nEvents:").map(|(_, events)| events.to_owned()).unwrap_or_default();
         let lines =
             events.lines().filter(|line| line.starts_with("  Normal") || line.starts_with("  Warning"));
-        lines.filter_map(|line| line.split_whitespace().nth(1).map(str::to_owned)).collect()
+        let reasons = lines.filter_map(|line| line.split_whitespace().nth(1).map(str::to_owned));
+        // What the scheduler says while it has not seen the node yet is not the node's.
+        reasons.filter(|reason| reason != "FailedScheduling").collect()
     };
     // Events are told with a delay, by different writers.
     case.agent.until("events", Instant::now(), Duration::from_secs(20), || {
