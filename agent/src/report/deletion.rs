@@ -5,9 +5,7 @@ use k8s_openapi::api::core::v1::Pod;
 use crate::pod::api_status::is_terminal;
 use crate::pod::card::Face;
 use crate::pod::plan::Rest;
-
-/// Annotation of the copy that the API server shows of a static pod.
-const MIRROR: &str = "kubernetes.io/config.mirror";
+use crate::source::apiserver::pod::is_mirror;
 
 /// Whether the object may be deleted for good, with grace 0: its deletion was asked for, the API server has the last
 /// status (`acked`: nothing is left to write) and a terminal phase, and its worker says that nothing of it is left.
@@ -15,7 +13,7 @@ const MIRROR: &str = "kubernetes.io/config.mirror";
 #[must_use]
 pub fn may_delete(face: &Face, object: &Pod, acked: bool) -> bool {
     let phase = object.status.as_ref().and_then(|status| status.phase.as_deref());
-    let mirror = object.metadata.annotations.iter().flatten().any(|(key, _)| key == MIRROR);
+    let mirror = is_mirror(object);
     let asked_for = object.metadata.deletion_timestamp.is_some();
     asked_for
         && acked
@@ -33,6 +31,7 @@ mod tests {
     use super::*;
     use crate::journal::history::{PodHistory, TerminationCause};
     use crate::pod::plan::Wish;
+    use crate::source::static_pod::MIRROR_ANNOTATION as MIRROR;
 
     fn face(rest: Rest) -> Face {
         Face {

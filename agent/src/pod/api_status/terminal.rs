@@ -10,13 +10,12 @@ use super::containers::is_sidecar;
 use crate::journal::history::ContainerHistory;
 use crate::pod::plan::Rest;
 use crate::pod::plan::notice::{UNKNOWN_CODE, UNKNOWN_REASON};
+use crate::pod::plan::terminating::REFUSED;
 use crate::pod::status::Subject;
 use crate::pod::step::Key;
 
 /// Message of a container that had not ended when its pod's termination was over, byte for byte the kubelet's.
 const LOST_MESSAGE: &str = "The container could not be located when the pod was terminated";
-/// What the message of a pod that admission refused starts with.
-const REJECTED: &str = "Pod was rejected: ";
 
 /// Whether a container runs, or may come to run by a call that was begun.
 pub(super) fn is_active(subject: &Subject<'_>) -> bool {
@@ -51,7 +50,7 @@ pub(super) fn is_over(subject: &Subject<'_>) -> bool {
 /// Whether admission refused the pod, so that nothing of it was ever asked for.
 pub(super) fn is_rejected(subject: &Subject<'_>) -> bool {
     let history = &subject.face.history;
-    let refused = history.terminal.as_ref().is_some_and(|terminal| terminal.message.starts_with(REJECTED));
+    let refused = history.terminal.as_ref().is_some_and(|terminal| terminal.message.starts_with(REFUSED));
     refused && history.containers.is_empty() && history.sandbox_attempt.is_none() && subject.seen.is_none()
 }
 
