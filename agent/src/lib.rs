@@ -29,3 +29,4 @@ pub mod systemd;
 pub mod timeline;
 pub mod view;
 pub mod volume;
+pub mod wait;

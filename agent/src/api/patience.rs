@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::wait::doubled;
+
 /// Deadline of a call that is no watch: a heartbeat that takes longer is worth nothing
 /// (`nodeStatusUpdateFrequency` is the heartbeat client's timeout in `cmd/kubelet/app/server.go`).
 pub const CALL: Duration = Duration::from_secs(10);
@@ -19,8 +21,7 @@ impl Pace {
     /// Delay after so many failures in a row, doubling from the first.
     #[must_use]
     pub fn after(self, failures: u32) -> Duration {
-        let doublings = failures.saturating_sub(1).min(20);
-        self.first.saturating_mul(2u32.saturating_pow(doublings)).min(self.cap)
+        doubled(self.first, failures, self.cap)
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -16,6 +16,7 @@ use super::history::Histories;
 use super::queue::{Batch, Journal, Shared, Work};
 use super::store::{Found, JournalError, Store};
 use crate::disk::Disk;
+use crate::wait::at;
 
 /// First wait after a failed write; also the least while somebody waits for an answer.
 const MIN_RETRY: Duration = Duration::from_secs(1);
@@ -153,13 +154,5 @@ impl Writer {
         if lost > 0 {
             error!(entries = lost, "journal entries are lost");
         }
-    }
-}
-
-/// Never, if there is no time.
-async fn at(due: Option<Instant>) {
-    match due {
-        Some(due) => sleep_until(due).await,
-        None => std::future::pending().await,
     }
 }

@@ -28,6 +28,7 @@ use crate::pod::roster::{self, Known, Move};
 use crate::pod::worker::{Orders, Tools, Worker, admission, place};
 use crate::source::desired::{Desired, DesiredPod};
 use crate::supervise::WorkerPanic;
+use crate::wait::{at, doubled};
 
 /// First delay before a worker that panicked is started again; doubles with each panic up to five minutes.
 const QUARANTINE: Duration = Duration::from_secs(10);
@@ -391,8 +392,8 @@ impl Fleet {
     /// A bug in one pod's worker stops that pod alone, and not for ever.
     fn quarantine(&mut self, uid: &PodUid, panic: &WorkerPanic) {
         let Some(member) = self.members.get_mut(uid) else { return };
-        let delay = QUARANTINE.saturating_mul(2u32.saturating_pow(member.panics.min(10))).min(QUARANTINE_CAP);
         member.panics = member.panics.saturating_add(1);
+        let delay = doubled(QUARANTINE, member.panics, QUARANTINE_CAP);
         let message = format!("worker panicked, next try in {} s: {}", delay.as_secs(), panic.message);
         let wall = self.tools.actor.clock.now().wall;
         self.tools.actor.events.warning(member.card.object(), "WorkerPanicked", &message, wall);
@@ -402,13 +403,6 @@ impl Fleet {
             tokio::time::sleep(delay).await;
             (uid, End::Released)
         }));
-    }
-}
-
-async fn at(when: Option<Instant>) {
-    match when {
-        Some(when) => tokio::time::sleep_until(when).await,
-        None => std::future::pending().await,
     }
 }
 

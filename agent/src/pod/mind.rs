@@ -14,6 +14,7 @@ use crate::pod::job::{Done, Failure};
 use crate::pod::plan::{Image, Input, Retry, VolumesState, Wish};
 use crate::pod::step::{Key, Step};
 use crate::source::desired::DesiredPod;
+use crate::wait::doubled;
 
 /// How failed steps are tried again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -331,8 +332,7 @@ impl Pace {
             Key::Volumes => (self.volumes, self.volumes_cap),
             _ => (self.retry, self.retry_cap),
         };
-        let doublings = failures.saturating_sub(1).min(20);
-        first.saturating_mul(2u32.saturating_pow(doublings)).min(cap)
+        doubled(first, failures, cap)
     }
 }
 

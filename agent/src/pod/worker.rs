@@ -36,6 +36,7 @@ use crate::pod::telling;
 use crate::runtime::watch::RuntimeState;
 use crate::source::desired::DesiredPod;
 use crate::supervise::Supervisor;
+use crate::wait;
 
 /// Least time between two passes that time alone asks for: a plan that is due at once and changes nothing must
 /// not spin.
@@ -137,7 +138,7 @@ impl Worker {
             () = self.orders.wake.notified() => {}
             () = fresher(&mut self.tools.observed, &self.uid, beyond), if unseen => {}
             _ = self.tools.runtime.changed() => {}
-            () = sleep(pause) => {}
+            () = wait::pause(pause) => {}
         }
         true
     }
@@ -330,13 +331,6 @@ async fn fresher(observed: &mut watch::Receiver<Arc<Snapshot>>, uid: &PodUid, be
     if !found {
         // The relist loop is gone, which ends the process; nothing more will be seen.
         std::future::pending().await
-    }
-}
-
-async fn sleep(pause: Option<Duration>) {
-    match pause {
-        Some(pause) => tokio::time::sleep(pause).await,
-        None => std::future::pending().await,
     }
 }
 

@@ -26,6 +26,7 @@ use crate::clock::Clock;
 use crate::events::{EventLog, Object};
 use crate::pod::card::Cards;
 use crate::source::desired::{Desired, Origin};
+use crate::wait;
 use plan::{Action, Input, StaticPod};
 use state::State;
 use write::Answer;
@@ -118,7 +119,7 @@ impl Mirrors {
                 changed = self.sources.desired.changed() => if changed.is_err() { return },
                 changed = self.sources.mirrors.changed() => if changed.is_err() { return },
                 changed = self.sources.node.changed() => if changed.is_err() { return },
-                () = sleep(pause) => {}
+                () = wait::pause(pause) => {}
             }
         }
     }
@@ -259,13 +260,6 @@ fn statics(desired: &Desired, cards: &Cards) -> Vec<StaticPod> {
         }
     }
     all
-}
-
-async fn sleep(pause: Option<Duration>) {
-    match pause {
-        Some(pause) => tokio::time::sleep(pause).await,
-        None => std::future::pending().await,
-    }
 }
 
 #[cfg(test)]

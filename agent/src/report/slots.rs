@@ -10,6 +10,7 @@ use pinnace_cri::id::PodUid;
 use tokio::time::Instant;
 
 use super::patch::Lane;
+use crate::wait::doubled;
 
 /// Writes in flight. With an answer in 20 ms that is 800 writes a second, ten times what a full node needs.
 pub(super) const WRITERS: usize = 16;
@@ -177,8 +178,7 @@ impl Slot {
 }
 
 fn backoff(failures: u32) -> Duration {
-    let doublings = failures.saturating_sub(1).min(20);
-    BACKOFF.saturating_mul(2_u32.saturating_pow(doublings)).min(BACKOFF_CAP)
+    doubled(BACKOFF, failures, BACKOFF_CAP)
 }
 
 #[cfg(test)]

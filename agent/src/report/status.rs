@@ -43,6 +43,7 @@ use crate::pod::status::Subject;
 use crate::runtime::watch::RuntimeState;
 use crate::source::desired::Origin;
 use crate::supervise::Supervisor;
+use crate::wait::at;
 
 /// Period of the look at every pod, which corrects what no event told of.
 const SWEEP: Duration = Duration::from_secs(10);
@@ -121,7 +122,7 @@ impl Reporter {
                 () = stop.cancelled() => return,
                 Some((uid, answer)) = self.writes.next() => self.settle(&uid, answer),
                 uids = changed.take(AT_ONCE) => self.look_at(&uids),
-                () = until(due) => {}
+                () = at(due) => {}
                 () = change(&mut self.parts.mirrors) => self.look_at_all(),
                 () = change(&mut self.parts.host_ips) => self.look_at_all(),
                 () = change(&mut self.parts.runtime) => self.look_at_all(),
@@ -285,13 +286,6 @@ impl Reporter {
             }
             tracing::warn!(pod, error, held_back, "failed to write a pod's status, it is tried again");
         }
-    }
-}
-
-async fn until(due: Option<Instant>) {
-    match due {
-        Some(due) => tokio::time::sleep_until(due).await,
-        None => std::future::pending().await,
     }
 }
 

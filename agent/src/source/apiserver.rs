@@ -25,6 +25,7 @@ use crate::api::fault;
 use crate::api::link::LinkState;
 use crate::api::patience::{Pace, within};
 use crate::pod::changed::Changed;
+use crate::wait::at;
 use state::{Outcome, Seen, State};
 
 pub mod age;
@@ -302,12 +303,5 @@ impl ApiServer {
             }
             changed
         });
-    }
-}
-
-async fn at(when: Option<Instant>) {
-    match when {
-        Some(when) => tokio::time::sleep_until(when).await,
-        None => std::future::pending().await,
     }
 }

@@ -14,12 +14,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::desired::{Desired, DesiredPod, Problem};
 use crate::clock::Clock;
+use crate::wait::at;
 use hints::Hints;
 use notice::Notice;
 use scan::{Look, State};
@@ -123,13 +124,6 @@ impl Files {
                 reason: "the look at the directory failed inside, the next one tries again".to_owned(),
             }),
         }
-    }
-}
-
-async fn at(when: Option<Instant>) {
-    match when {
-        Some(when) => sleep_until(when).await,
-        None => std::future::pending().await,
     }
 }
 

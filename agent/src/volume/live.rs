@@ -11,6 +11,7 @@ use crate::clock::{Now, Stamp};
 use crate::source::desired::DesiredPod;
 use crate::volume::plan::{Projected, TokenSource};
 use crate::volume::token::{Need, Token, jitter};
+use crate::wait::doubled;
 
 /// Delay after the first failed renewal of a pod's tokens; doubles with each.
 const RETRY: Duration = Duration::from_secs(1);
@@ -102,8 +103,7 @@ impl Work {
 
 /// The delay after so many failures in a row.
 fn backoff(failures: u32) -> Duration {
-    let doublings = failures.saturating_sub(1).min(10);
-    RETRY.saturating_mul(2_u32.saturating_pow(doublings)).min(RETRY_CAP)
+    doubled(RETRY, failures, RETRY_CAP)
 }
 
 /// Under which a token is kept.

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::volume::set_up::{SetUpError, Volumes};
+use crate::wait::pause;
 
 /// Pods renewed at once: after a long outage of the API server all of a node's are due together.
 const AT_ONCE: usize = 8;
@@ -43,7 +44,7 @@ impl TokenRefresher {
                 biased;
                 () = stop.cancelled() => return,
                 () = self.volumes.added() => {}
-                () = pause(next) => {}
+                () = pause(next.map(|next| next.max(LEAST_PAUSE))) => {}
             }
         }
     }
@@ -66,12 +67,5 @@ impl TokenRefresher {
         }
         self.warned = Some(Instant::now());
         tracing::warn!(pods = failed.len(), first = %uid, %error, "failed to renew tokens, trying again");
-    }
-}
-
-async fn pause(next: Option<Duration>) {
-    match next {
-        Some(next) => tokio::time::sleep(next.max(LEAST_PAUSE)).await,
-        None => std::future::pending().await,
     }
 }

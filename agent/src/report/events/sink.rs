@@ -22,6 +22,7 @@ use super::correlate::{Correlator, Next, Outcome, Rates, Tally, Verb, Write};
 use crate::clock::Clock;
 use crate::events::{Feed, Object, Occurrence};
 use crate::report::refusal::why;
+use crate::wait;
 
 /// Rate of the kubelet (`eventRecordQPS` of `pkg/kubelet/apis/config/v1beta1/defaults.go`).
 const DEFAULT_QPS: u32 = 50;
@@ -144,7 +145,7 @@ impl Sink {
                 () = stop.cancelled() => break,
                 Some(answered) = self.writes.next(), if !self.writes.is_empty() => self.settle(answered),
                 () = self.feed.filled() => {}
-                () = sleep(pause) => {}
+                () = wait::pause(pause) => {}
             }
         }
         if timeout(LAST_WORDS, self.finish()).await.is_err() {
@@ -264,13 +265,6 @@ async fn send(api: &Api<Event>, write: &Write, node: &str, pod: Option<&Pod>) ->
         }
     }
     Ok(())
-}
-
-async fn sleep(pause: Option<Duration>) {
-    match pause {
-        Some(pause) => tokio::time::sleep(pause).await,
-        None => std::future::pending().await,
-    }
 }
 
 #[cfg(test)]
