@@ -23,6 +23,7 @@ use crate::clock::Clock;
 use crate::disk::Disk;
 use crate::events::EventLog;
 use crate::journal::Opened;
+use crate::objects::Objects;
 use crate::pod::act::Actor;
 use crate::pod::admit::Place;
 use crate::pod::card::Cards;
@@ -78,8 +79,8 @@ pub struct Parts {
     pub pulls: usize,
     /// Where events go.
     pub events: EventLog,
-    /// Volumes whose contents come from the API; none without one.
-    pub volumes: Option<Volumes>,
+    /// ConfigMaps and Secrets that pods refer to.
+    pub objects: Objects,
     /// What of the node pods are held against before they are admitted.
     pub place: watch::Receiver<Arc<Place>>,
 }
@@ -110,9 +111,14 @@ pub fn start(
         RuntimeWatch::new(parts.client.clone(), parts.endpoint, parts.runtime_period);
     supervisor.spawn_core("runtime watch", runtime.run(stop.clone()));
 
-    if let Some(volumes) = &parts.volumes {
-        supervisor.spawn_core("volumes", volumes.refresher().run(stop.clone()));
-    }
+    let volumes = Volumes::new(
+        parts.objects,
+        Arc::clone(&parts.disk),
+        parts.dirs.clone(),
+        parts.clock.clone(),
+        parts.events.clone(),
+    );
+    supervisor.spawn_core("volumes", volumes.refresher().run(stop.clone()));
     let on_disk = pods_on_disk(parts.disk.as_ref(), &parts.dirs);
     let pulled = Arc::new(Notify::new());
     let actor = Actor {
@@ -127,7 +133,7 @@ pub fn start(
         teardowns: Slots::new(TEARDOWNS, TEARDOWNS_IN_FLIGHT, LENT_FOR),
         pulls: Slots::new(parts.pulls, parts.pulls, Duration::MAX),
         pulled: Arc::clone(&pulled),
-        volumes: parts.volumes,
+        volumes,
     };
     let tools = Tools {
         actor: Arc::new(actor),

@@ -17,6 +17,7 @@ pub mod join;
 pub mod journal;
 pub mod lock;
 pub mod node;
+pub mod objects;
 pub mod pod;
 pub mod quantity;
 pub mod report;

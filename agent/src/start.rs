@@ -23,6 +23,7 @@ use crate::events::EventLog;
 use crate::journal::{Journal, Opened};
 use crate::lock::{InstanceLock, LockError};
 use crate::node::refusal::Refusal;
+use crate::objects::Objects;
 use crate::pod::admit::Place;
 use crate::pod::container::Site;
 use crate::pod::mind::Pace;
@@ -145,8 +146,8 @@ async fn start(
     };
     let (cluster, events) = Cluster::new(kubeconfig, config, clock, disk, &opened, supervisor).await;
     let desired = cluster.merged(manifests, supervisor);
-    parts.events = events.clone();
-    parts.volumes = Some(cluster.volumes(Arc::clone(disk), parts.dirs.clone(), clock.clone(), events));
+    parts.events = events;
+    parts.objects = cluster.referenced();
     let (runtime, objects) = (parts.client.clone(), cluster.objects());
     let board = app::start(parts, opened, desired, supervisor);
     let around = Around { board: &board, runtime, clock: clock.clone(), place, is_new_root, supervisor };
@@ -229,7 +230,7 @@ fn parts(
         runtime_period: PERIOD,
         pulls: config.parallel_image_pulls,
         events: EventLog::default(),
-        volumes: None,
+        objects: Objects::default(),
         place,
     })
 }

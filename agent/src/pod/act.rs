@@ -52,8 +52,8 @@ pub struct Actor {
     pub pulls: Slots,
     /// Notified when an image was pulled.
     pub pulled: Arc<Notify>,
-    /// Volumes that need the API server; none without one.
-    pub volumes: Option<Volumes>,
+    /// The pods' volumes.
+    pub volumes: Volumes,
 }
 
 impl Actor {

@@ -14,14 +14,13 @@ use crate::events::{EventLog, Feed};
 use crate::host::machine::ThisHost;
 use crate::join::{self, Membership, Source};
 use crate::journal::Opened;
+use crate::objects::Objects;
 use crate::pod::admit::Place;
-use crate::pod::paths::Dirs;
 use crate::source::apiserver::heard::Heard;
 use crate::source::apiserver::{ApiPods, age};
 use crate::source::desired::{Desired, DesiredPod, Origin};
 use crate::source::merge;
 use crate::supervise::Supervisor;
-use crate::volume::Volumes;
 
 /// A cluster that this node is about to join.
 pub(super) struct Cluster {
@@ -68,9 +67,9 @@ impl Cluster {
         self.source.objects.clone()
     }
 
-    /// Volumes whose contents come from the API.
-    pub(super) fn volumes(&self, disk: Arc<dyn Disk>, dirs: Dirs, clock: Clock, events: EventLog) -> Volumes {
-        Volumes::new(self.clients.shared.clone(), disk, dirs, clock, events)
+    /// ConfigMaps and Secrets of the API.
+    pub(super) fn referenced(&self) -> Objects {
+        Objects::new(self.clients.shared.clone())
     }
 
     /// Starts the loops that speak to the API server.

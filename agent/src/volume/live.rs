@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::ConfigMap;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Now, Stamp};
+use crate::objects::Data;
 use crate::source::desired::DesiredPod;
 use crate::volume::plan::{Projected, TokenSource};
 use crate::volume::token::{Need, Token, jitter};
@@ -35,7 +35,7 @@ pub(super) struct Work {
     /// Tokens by volume and source, from the API server or found on disk.
     pub(super) tokens: BTreeMap<(String, TokenSource), Token>,
     /// The last known state of each ConfigMap: what a renewal falls back on.
-    pub(super) config_maps: BTreeMap<String, ConfigMap>,
+    pub(super) config_maps: BTreeMap<String, Arc<Data>>,
     /// Failed renewals in a row.
     pub(super) failures: u32,
     /// Why a token that is due for renewal is used on.

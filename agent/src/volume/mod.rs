@@ -10,7 +10,6 @@
 //! any other. Nothing here decides when a pod is set up or torn down: the pod's plan does.
 
 pub mod atomic_writer;
-mod fetch;
 mod live;
 pub mod owner;
 pub mod payload;

@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
-
-use k8s_openapi::api::core::v1::ConfigMap;
+use std::sync::Arc;
 
 use crate::disk::contents::{Attributes, Opaque};
+use crate::objects::{Data, Kind, Reference};
 use crate::volume::owner::Owner;
 use crate::volume::plan::{ConfigMapSource, Projected, Source, TokenSource};
 
@@ -35,7 +35,7 @@ pub struct Payload {
 #[derive(Debug, Default)]
 pub struct Fetched {
     /// ConfigMaps by name; none for one that does not exist.
-    pub config_maps: BTreeMap<String, Option<ConfigMap>>,
+    pub config_maps: BTreeMap<String, Option<Arc<Data>>>,
     /// Tokens by source.
     pub tokens: BTreeMap<TokenSource, Opaque>,
 }
@@ -56,7 +56,7 @@ pub fn payload(
                 let attributes = owner.file(mode.unwrap_or(volume.mode));
                 Ok(vec![(path.clone(), Wanted { bytes: namespace.into(), attributes })])
             }
-            Source::ConfigMap(map) => of_config_map(map, volume.mode, fetched, owner),
+            Source::ConfigMap(map) => of_config_map(map, namespace, volume.mode, fetched, owner),
         };
         match result {
             Ok(more) => files.extend(more),
@@ -84,6 +84,7 @@ fn of_token(token: &TokenSource, mode: u32, fetched: &Fetched, owner: &Owner) ->
 
 fn of_config_map(
     source: &ConfigMapSource,
+    namespace: &str,
     default_mode: u32,
     fetched: &Fetched,
     owner: &Owner,
@@ -91,16 +92,20 @@ fn of_config_map(
     let file =
         |bytes, mode: Option<u32>| Wanted { bytes, attributes: owner.file(mode.unwrap_or(default_mode)) };
     let Some(map) = fetched.config_maps.get(&source.name).and_then(Option::as_ref) else {
-        return if source.optional { Ok(Vec::new()) } else { Err(not_found(&source.name)) };
+        return if source.optional {
+            Ok(Vec::new())
+        } else {
+            Err(not_found(Kind::ConfigMap, namespace, &source.name))
+        };
     };
     if source.items.is_empty() {
-        return Ok(keys(map).map(|(key, bytes)| (key.into(), file(bytes, None))).collect());
+        return Ok(map.files().map(|(key, bytes)| (key.into(), file(bytes.clone(), None))).collect());
     }
-    let all: BTreeMap<&str, Opaque> = keys(map).collect();
+    let all: BTreeMap<&str, &Opaque> = map.files().collect();
     let mut files = Vec::new();
     for item in &source.items {
         match all.get(item.key.as_str()) {
-            Some(bytes) => files.push((item.path.clone(), file(bytes.clone(), item.mode))),
+            Some(bytes) => files.push((item.path.clone(), file((*bytes).clone(), item.mode))),
             None if source.optional => {}
             None => return Err(format!("configmap references non-existent config key: {}", item.key)),
         }
@@ -108,17 +113,8 @@ fn of_config_map(
     Ok(files)
 }
 
-fn keys(map: &ConfigMap) -> impl Iterator<Item = (&str, Opaque)> {
-    let text = map.data.iter().flatten().map(|(key, text)| (key.as_str(), text.as_str().into()));
-    let binary =
-        map.binary_data.iter().flatten().map(|(key, bytes)| (key.as_str(), bytes.0.as_slice().into()));
-    text.chain(binary)
-}
-
-/// In the words of an API server that has no such object, with the kind as the kubelet names it.
-#[must_use]
-pub fn not_found(config_map: &str) -> String {
-    format!("configmap {config_map:?} not found")
+fn not_found(kind: Kind, namespace: &str, name: &str) -> String {
+    Reference { kind, namespace: namespace.to_owned(), name: name.to_owned() }.not_found()
 }
 
 fn clean(path: &Path) -> Result<PathBuf, String> {
@@ -168,8 +164,9 @@ mod tests {
     use crate::volume::plan::tests::{admitted, pod_with};
     use crate::volume::plan::volumes;
 
-    fn map(value: serde_json::Value) -> ConfigMap {
-        serde_json::from_value(value).unwrap()
+    fn map(value: serde_json::Value) -> Arc<Data> {
+        let object: k8s_openapi::api::core::v1::ConfigMap = serde_json::from_value(value).unwrap();
+        Arc::new(object.into())
     }
 
     fn volume(config_map: serde_json::Value) -> Projected {
@@ -190,7 +187,7 @@ mod tests {
         Ok(payload.files.iter().map(shown).collect())
     }
 
-    fn with(map_or_none: Option<ConfigMap>) -> Fetched {
+    fn with(map_or_none: Option<Arc<Data>>) -> Fetched {
         Fetched { config_maps: [("m".to_owned(), map_or_none)].into(), ..Fetched::default() }
     }
 

@@ -8,7 +8,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::future::{join, join_all};
-use k8s_openapi::api::core::v1::ConfigMap;
 use pinnace_cri::id::PodUid;
 use tokio::sync::{Notify, OwnedMutexGuard};
 use tokio_util::sync::CancellationToken;
@@ -18,10 +17,10 @@ use crate::clock::{Clock, Now};
 use crate::disk::Disk;
 use crate::disk::contents::{Contents, Node, Opaque};
 use crate::events::EventLog;
+use crate::objects::{Data, Kind, Objects, Reference, told};
 use crate::pod::paths::Dirs;
 use crate::source::desired::DesiredPod;
 use crate::volume::atomic_writer::current;
-use crate::volume::fetch::{Fetch, told};
 use crate::volume::live::{Live, Work, key};
 use crate::volume::owner::Owner;
 use crate::volume::payload::{Fetched, Payload, payload};
@@ -38,7 +37,7 @@ pub struct Volumes {
 
 #[derive(Debug)]
 struct Shared {
-    fetch: Fetch,
+    objects: Objects,
     disk: Arc<dyn Disk>,
     dirs: Dirs,
     clock: Clock,
@@ -79,18 +78,11 @@ struct Got {
 }
 
 impl Volumes {
-    /// Volumes on this disk, from this API server.
+    /// Volumes on this disk, with these objects in them.
     #[must_use]
-    pub fn new(
-        client: kube::Client,
-        disk: Arc<dyn Disk>,
-        dirs: Dirs,
-        clock: Clock,
-        events: EventLog,
-    ) -> Self {
-        let fetch = Fetch::new(client);
+    pub fn new(objects: Objects, disk: Arc<dyn Disk>, dirs: Dirs, clock: Clock, events: EventLog) -> Self {
         let (live, added) = (Mutex::default(), Notify::new());
-        Self { shared: Arc::new(Shared { fetch, disk, dirs, clock, events, live, added }) }
+        Self { shared: Arc::new(Shared { objects, disk, dirs, clock, events, live, added }) }
     }
 
     /// The loop that renews tokens. Run one of them.
@@ -302,7 +294,7 @@ impl Volumes {
         if let Some((token, Need::Nothing(_))) = need {
             return Ok(Got { token: token.clone(), kept: None });
         }
-        match (self.shared.fetch.token(&live.pod, source).await, need) {
+        match (self.request(live, source).await, need) {
             (Ok((bytes, seconds)), _) => {
                 Ok(Got { token: Token::received(bytes, seconds, &self.now()), kept: None })
             }
@@ -314,6 +306,14 @@ impl Volumes {
         }
     }
 
+    async fn request(
+        &self,
+        live: &Live,
+        source: &TokenSource,
+    ) -> Result<(Opaque, Option<i64>), crate::objects::FetchError> {
+        self.shared.objects.fetch()?.token(&live.pod, source).await
+    }
+
     /// The ConfigMap as it is now. A pod that runs keeps the last known one when it is gone or cannot be asked for.
     async fn config_map(
         &self,
@@ -321,9 +321,11 @@ impl Volumes {
         work: &Work,
         source: &ConfigMapSource,
         mode: Mode,
-    ) -> Result<Option<ConfigMap>, String> {
+    ) -> Result<Option<Arc<Data>>, String> {
         let last = work.config_maps.get(&source.name).filter(|_| mode == Mode::Renew);
-        match (self.shared.fetch.config_map(&live.pod.namespace, &source.name).await, last) {
+        let (namespace, name) = (live.pod.namespace.clone(), source.name.clone());
+        let reference = Reference { kind: Kind::ConfigMap, namespace, name };
+        match (self.shared.objects.get(&reference).await, last) {
             (Ok(None), Some(last)) if !source.optional => Ok(Some(last.clone())),
             (Ok(map), _) => Ok(map),
             (Err(_), Some(last)) => Ok(Some(last.clone())),

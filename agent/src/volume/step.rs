@@ -3,7 +3,6 @@
 use crate::chain::Chain;
 use crate::pod::act::Actor;
 use crate::pod::job::{Done, Failure, Job};
-use crate::volume::tear_down;
 
 /// Waiting reason of containers while their volumes are not set up.
 const REASON: &str = "ContainerCreating";
@@ -11,12 +10,7 @@ const REASON: &str = "ContainerCreating";
 /// Sees that the pod's volumes are mounted and whole.
 pub(crate) async fn set_up(actor: &Actor, job: &Job) -> Result<Done, Failure> {
     let Some(pod) = &job.pod else { return Err(failed("the pod's spec is not known".to_owned())) };
-    let Some(volumes) = &actor.volumes else {
-        return Err(failed(
-            "volumes of the API server are asked for, but none is configured: --kubeconfig".to_owned(),
-        ));
-    };
-    match volumes.set_up(pod, &job.leaving).await {
+    match actor.volumes.set_up(pod, &job.leaving).await {
         Ok(()) => Ok(Done::VolumesReady),
         Err(error) => Err(failed(Chain(&error).to_string())),
     }
@@ -24,16 +18,8 @@ pub(crate) async fn set_up(actor: &Actor, job: &Job) -> Result<Done, Failure> {
 
 /// Takes down what is mounted for the pod, whoever mounted it.
 pub(crate) async fn tear_down(actor: &Actor, job: &Job) -> Result<Done, Failure> {
-    match &actor.volumes {
-        Some(volumes) => {
-            let done = volumes.tear_down(&job.uid).await;
-            done.map_err(|error| failed(Chain(&error).to_string()))?;
-        }
-        None => {
-            let dir = actor.dirs.volumes(&job.uid);
-            actor.on_disk("", move |disk| tear_down::unmount(disk, &dir)).await?;
-        }
-    }
+    let done = actor.volumes.tear_down(&job.uid).await;
+    done.map_err(|error| failed(Chain(&error).to_string()))?;
     Ok(Done::VolumesGone)
 }
 

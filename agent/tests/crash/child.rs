@@ -175,7 +175,7 @@ fn parts(places: &Places, points: Arc<Points>, disk: Arc<dyn Disk>, clock: Clock
         runtime_period: Duration::from_secs(5) / FACTOR,
         pulls: 3,
         events: EventLog::default(),
-        volumes: None,
+        objects: pinnace::objects::Objects::default(),
         place: tokio::sync::watch::channel(Arc::new(pinnace::pod::admit::Place::bare(NODE, 110))).1,
     }
 }

@@ -123,7 +123,7 @@ impl Make {
             runtime_period: Duration::from_secs(5),
             pulls: 3,
             events: EventLog::default(),
-            volumes: None,
+            objects: pinnace::objects::Objects::default(),
             place: tokio::sync::watch::channel(Arc::new(pinnace::pod::admit::Place::bare(NODE, 300))).1,
         };
         let board = app::start(parts, opened, desired, &supervisor);

@@ -144,7 +144,7 @@ impl Rig {
             runtime_period: Duration::from_secs(5),
             pulls: 3,
             events: events.clone(),
-            volumes: None,
+            objects: pinnace::objects::Objects::default(),
             place: place_reader,
         };
         let board = app::start(parts, opened, merged_reader, &supervisor);

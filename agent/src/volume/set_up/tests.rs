@@ -127,7 +127,13 @@ impl Ground {
         let dirs = Dirs { root: "/r".into(), pod_logs: "/l".into(), container_logs: None };
         let client = kube::Client::new(service, "default");
         let disk: Arc<dyn Disk> = Arc::clone(&self.disk) as Arc<dyn Disk>;
-        Volumes::new(client, disk, dirs, self.clock.clone(), self.events.clone())
+        Volumes::new(
+            crate::objects::Objects::new(client),
+            disk,
+            dirs,
+            self.clock.clone(),
+            self.events.clone(),
+        )
     }
 
     fn file(&self, name: &str) -> String {

@@ -1,18 +1,19 @@
-//! What volumes ask of the API server: one ConfigMap by name, one token bound to a pod. Every call has a deadline and
-//! a place among few.
+//! What pods' surroundings ask of the API server: one ConfigMap or Secret by name, one token bound to a pod. Every call
+//! has a deadline and a place among few.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::Request;
 use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec};
-use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::Client;
 use tokio::sync::Semaphore;
 
 use crate::api::fault::meaning;
 use crate::chain::Chain;
 use crate::disk::contents::Opaque;
+use crate::objects::{Data, Kind, Reference};
 use crate::source::desired::DesiredPod;
 use crate::volume::plan::TokenSource;
 
@@ -27,7 +28,7 @@ const REFUSED_AGAIN: [Duration; 3] =
 
 /// Why there is no answer to use.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum FetchError {
+pub enum FetchError {
     /// The API server said no.
     #[error("{0}")]
     Refused(String),
@@ -40,6 +41,9 @@ pub(super) enum FetchError {
     /// What it said is something else. The text is not shown: it may hold a token.
     #[error("the API server's answer is not a {0}")]
     Answer(&'static str),
+    /// There is none to ask.
+    #[error("no API server is configured: --kubeconfig")]
+    NoServer,
     /// The name would make another request of it.
     #[error("{0:?} is not the name of an object")]
     Name(String),
@@ -47,33 +51,34 @@ pub(super) enum FetchError {
 
 /// Makes the calls.
 #[derive(Clone)]
-pub(super) struct Fetch {
+pub(crate) struct Fetch {
     client: Client,
     calls: Arc<Semaphore>,
 }
 
 impl Fetch {
-    pub(super) fn new(client: Client) -> Self {
+    pub(crate) fn new(client: Client) -> Self {
         Self { client, calls: Arc::new(Semaphore::new(CALLS)) }
     }
 
-    /// A ConfigMap; none if it does not exist. The one read that the Node authorizer grants is by name.
-    pub(super) async fn config_map(
-        &self,
-        namespace: &str,
-        name: &str,
-    ) -> Result<Option<ConfigMap>, FetchError> {
-        let path = format!("/api/v1/namespaces/{}/configmaps/{}", checked(namespace)?, checked(name)?);
+    /// An object; none if it does not exist. The one read that the Node authorizer grants is by name.
+    pub(crate) async fn object(&self, reference: &Reference) -> Result<Option<Data>, FetchError> {
+        let resource = match reference.kind {
+            Kind::ConfigMap => "configmaps",
+            Kind::Secret => "secrets",
+        };
+        let (namespace, name) = (checked(&reference.namespace)?, checked(&reference.name)?);
+        let path = format!("/api/v1/namespaces/{namespace}/{resource}/{name}");
         let request = Request::get(path).body(Vec::new()).map_err(|_| FetchError::Name(name.to_owned()))?;
         match self.call(request).await {
-            Ok(text) => serde_json::from_str(&text).map(Some).map_err(|_| FetchError::Answer("ConfigMap")),
+            Ok(text) => decoded(reference.kind, &text).map(Some),
             Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
             Err(error) => Err(failed(error)),
         }
     }
 
     /// A token bound to the pod, and its life in seconds.
-    pub(super) async fn token(
+    pub(crate) async fn token(
         &self,
         pod: &DesiredPod,
         source: &TokenSource,
@@ -122,6 +127,15 @@ impl std::fmt::Debug for Fetch {
     }
 }
 
+fn decoded(kind: Kind, text: &str) -> Result<Data, FetchError> {
+    // What a decoder has to say may quote the text.
+    match kind {
+        Kind::ConfigMap => serde_json::from_str::<ConfigMap>(text).map(Data::from),
+        Kind::Secret => serde_json::from_str::<Secret>(text).map(Data::from),
+    }
+    .map_err(|_| FetchError::Answer(kind.word()))
+}
+
 fn failed(error: kube::Error) -> FetchError {
     match error {
         kube::Error::Api(status) if !status.message.is_empty() => FetchError::Refused(status.message.clone()),
@@ -157,6 +171,6 @@ fn checked(name: &str) -> Result<&str, FetchError> {
 }
 
 /// An error as events tell it.
-pub(super) fn told(error: &FetchError) -> String {
+pub(crate) fn told(error: &FetchError) -> String {
     Chain(error).to_string()
 }
