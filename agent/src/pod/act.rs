@@ -18,11 +18,11 @@ use crate::disk::Disk;
 use crate::events::EventLog;
 use crate::image;
 use crate::journal::Journal;
-use crate::pod::container::{self, Instance, Site};
+use crate::pod::container::{self, Site};
 use crate::pod::job::{Done, Failure, Job};
-use crate::pod::paths::{self, Dirs, PodNames, is_component};
+use crate::pod::paths::{self, Dirs, is_component};
+use crate::pod::prepare::{self, Instance};
 use crate::pod::sandbox;
-use crate::pod::security;
 use crate::pod::slots::Slots;
 use crate::pod::step::Step;
 use crate::volume::{self, Volumes};
@@ -183,20 +183,18 @@ impl Actor {
         if job.leaving.is_cancelled() {
             return Ok(Done::Changed);
         }
-        let refusal = pod.pod.spec.as_ref().and_then(|pod| security::refuses_root(pod, spec));
-        if let Some(why) = refusal {
-            self.error(job, wanted.name, &why);
-            return Err(Failure::plain("CreateContainerConfigError", why));
-        }
-        let laid_out = self.lay_out(names, spec, sandbox_attempt, wanted.attempt).await;
-        let message_file = laid_out.inspect_err(|failure| self.error(job, wanted.name, &failure.message))?;
         let instance = Instance {
+            pod,
+            spec: pod.pod.spec.as_ref().ok_or_else(no_spec)?,
+            container: spec,
+            names,
+            sandbox_attempt,
             attempt: wanted.attempt,
             image_ref: wanted.image_ref,
-            message_file: Some(message_file.as_path()),
-            dirs: &self.dirs,
         };
-        let config = container::config(pod, spec, instance, &self.site).ok_or_else(no_spec)?;
+        let prepared = Box::pin(prepare::prepare(self, instance)).await;
+        let prepared = prepared.inspect_err(|failure| self.error(job, wanted.name, &failure.message))?;
+        let config = container::config(instance, prepared, &self.site);
         let around =
             sandbox::config(pod, sandbox_attempt, &self.dirs, &self.site.owner).ok_or_else(no_spec)?;
         match self.client.create_container(sandbox, config, around).await {
@@ -207,28 +205,6 @@ impl Actor {
             }
             Err(error) => Err(self.start_failed(job, wanted.name, "CreateContainerError", &error)),
         }
-    }
-
-    /// Directories and the file for the termination message, which the container's user must be able to write.
-    async fn lay_out(
-        &self,
-        names: &PodNames,
-        spec: &Spec,
-        sandbox_attempt: u32,
-        attempt: u32,
-    ) -> Result<PathBuf, Failure> {
-        let logs = self.dirs.container_log(names, &spec.name);
-        let dir = self.dirs.messages(names.uid(), &spec.name);
-        // Eight digits as the kubelet's, from the two attempts: the same instance finds the same file.
-        let file = dir.join(format!("{:08x}", (sandbox_attempt << 20) ^ attempt));
-        let made = file.clone();
-        self.on_disk("CreateContainerConfigError", move |disk| {
-            disk.create_dir_all(&logs)?;
-            disk.create_dir_all(&dir)?;
-            disk.create_public(&made)
-        })
-        .await?;
-        Ok(file)
     }
 
     async fn start(&self, job: &Job, spec: &Spec, attempt: u32, id: &ContainerId) -> Result<Done, Failure> {

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use k8s_openapi::api::core::v1::{Container, EnvVar, VolumeMount};
-use pinnace_cri::id::PodUid;
+use k8s_openapi::api::core::v1::Container;
 use pinnace_cri::labels;
-use pinnace_cri::v1::{ContainerConfig, ContainerMetadata, ImageSpec, KeyValue, LinuxContainerConfig, Mount};
+use pinnace_cri::v1::{ContainerConfig, ContainerMetadata, ImageSpec, LinuxContainerConfig, Mount};
 
 use crate::pod::marks::{Mark, kubelet_hash};
-use crate::pod::paths::{Dirs, is_component, log_path};
+use crate::pod::paths::log_path;
+use crate::pod::prepare::{Instance, Prepared};
 use crate::pod::resources::{self, Node};
 use crate::pod::sandbox::identity;
 use crate::pod::security;
@@ -29,44 +29,28 @@ pub struct Site {
     pub security: security::Defaults,
 }
 
-/// What of the instance enters the message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Instance<'a> {
-    /// Its attempt, equal to the restart count.
-    pub attempt: u32,
-    /// The image as the runtime names it.
-    pub image_ref: &'a str,
-    /// Its termination message file on the host, if there is one.
-    pub message_file: Option<&'a Path>,
-    /// Where the pod's volumes are.
-    pub dirs: &'a Dirs,
-}
-
-/// Builds the message; none if the pod has no spec, which validation rules out.
+/// Builds the message.
 #[must_use]
-pub fn config(
-    pod: &DesiredPod,
-    spec: &Container,
-    instance: Instance<'_>,
-    site: &Site,
-) -> Option<ContainerConfig> {
-    let pod_spec = pod.pod.spec.as_ref()?;
+pub fn config(instance: Instance<'_>, prepared: Prepared, site: &Site) -> ContainerConfig {
+    let Instance { pod, spec: pod_spec, container: spec, attempt, image_ref, .. } = instance;
     let image = spec.image.clone().unwrap_or_default();
-    Some(ContainerConfig {
-        metadata: Some(ContainerMetadata { name: spec.name.clone(), attempt: instance.attempt }),
+    let message = message_mount(spec, &prepared.message_file);
+    ContainerConfig {
+        metadata: Some(ContainerMetadata { name: spec.name.clone(), attempt }),
         image: Some(ImageSpec {
-            image: instance.image_ref.to_owned(),
+            image: image_ref.to_owned(),
             user_specified_image: image.clone(),
             ..ImageSpec::default()
         }),
         command: spec.command.clone().unwrap_or_default(),
         args: spec.args.clone().unwrap_or_default(),
         working_dir: spec.working_dir.clone().unwrap_or_default(),
-        envs: env(spec.env.as_deref().unwrap_or_default()),
-        mounts: mounts(pod, spec, instance),
+        envs: prepared.env,
+        // In the kubelet's order.
+        mounts: prepared.mounts.into_iter().chain([message]).collect(),
         labels: container_labels(pod, spec, &site.owner),
-        annotations: annotations(pod, spec, instance.attempt, &image),
-        log_path: log_path(&spec.name, instance.attempt),
+        annotations: annotations(pod, spec, attempt, &image),
+        log_path: log_path(&spec.name, attempt),
         stdin: spec.stdin.unwrap_or(false),
         stdin_once: spec.stdin_once.unwrap_or(false),
         tty: spec.tty.unwrap_or(false),
@@ -75,37 +59,6 @@ pub fn config(
             security_context: Some(security::of_container(pod_spec, spec, &site.security)),
         }),
         ..ContainerConfig::default()
-    })
-}
-
-/// Literal values in order; a later one of the same name wins, as in the kubelet's map.
-fn env(vars: &[EnvVar]) -> Vec<KeyValue> {
-    let last = |name: &str| vars.iter().rposition(|var| var.name == name);
-    vars.iter()
-        .enumerate()
-        .filter(|(index, var)| last(&var.name) == Some(*index))
-        .map(|(_, var)| KeyValue {
-            key: var.name.clone(),
-            value: var.value.clone().unwrap_or_default().into(),
-        })
-        .collect()
-}
-
-/// Volumes, then the termination message, in the kubelet's order.
-fn mounts(pod: &DesiredPod, spec: &Container, instance: Instance<'_>) -> Vec<Mount> {
-    let volumes = spec.volume_mounts.iter().flatten().filter(|mount| is_component(&mount.name));
-    let volumes = volumes.map(|mount| volume_mount(mount, instance.dirs, &pod.uid));
-    volumes.chain(instance.message_file.map(|file| message_mount(spec, file))).collect()
-}
-
-/// A projected volume: the only kind that the gate lets through, and read-only whatever the spec says.
-fn volume_mount(mount: &VolumeMount, dirs: &Dirs, uid: &PodUid) -> Mount {
-    let path = mount.mount_path.trim_start_matches('/');
-    Mount {
-        container_path: format!("/{path}"),
-        host_path: dirs.projected_volume(uid, &mount.name).to_string_lossy().into_owned(),
-        readonly: true,
-        ..Mount::default()
     }
 }
 
@@ -154,6 +107,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::pod::paths::PodNames;
     use crate::source::example;
 
     fn built(container: Value) -> ContainerConfig {
@@ -164,11 +118,20 @@ mod tests {
             node: Node { memory: 4 << 30, cfs_period: Some(100_000) },
             security: security::Defaults { seccomp_default: false, seccomp_root: "/r/seccomp".into() },
         };
-        let message_file = Some(Path::new("/r/m"));
-        let dirs = Dirs { root: "/r".into(), pod_logs: "/l".into(), container_logs: None };
-        let instance = Instance { attempt: 2, image_ref: "sha256:1", message_file, dirs: &dirs };
-        let container = &pod.pod.spec.as_ref().unwrap().containers[0];
-        config(&pod, container, instance, &site).unwrap()
+        let spec = pod.pod.spec.as_ref().unwrap();
+        let names = PodNames::new(&pod.namespace, &pod.name, &pod.uid).unwrap();
+        let instance = Instance {
+            pod: &pod,
+            spec,
+            container: &spec.containers[0],
+            names: &names,
+            sandbox_attempt: 0,
+            attempt: 2,
+            image_ref: "sha256:1",
+        };
+        let volume = Mount { container_path: "/v".into(), ..Mount::default() };
+        let prepared = Prepared { message_file: "/r/m".into(), mounts: vec![volume], ..Prepared::default() };
+        config(instance, prepared, &site)
     }
 
     fn plain() -> Value {
@@ -182,7 +145,6 @@ mod tests {
             ("command", json!(["a"])),
             ("args", json!(["a"])),
             ("workingDir", json!("/a")),
-            ("env", json!([{ "name": "A", "value": "b" }])),
             ("tty", json!(true)),
             ("stdin", json!(true)),
             ("stdinOnce", json!(true)),
@@ -191,7 +153,6 @@ mod tests {
             ("terminationMessagePolicy", json!("FallbackToLogsOnError")),
             ("resources", json!({ "limits": { "memory": "1Gi" } })),
             ("securityContext", json!({ "runAsUser": 5 })),
-            ("volumeMounts", json!([{ "name": "v", "mountPath": "/v" }])),
             ("image", json!("i:2")),
         ] {
             let mut changed = plain();
@@ -215,25 +176,8 @@ mod tests {
     }
 
     #[test]
-    fn a23_volumes_are_mounted_read_only_before_the_message_file() {
-        let mut spec = plain();
-        spec["volumeMounts"] = json!([{ "name": "v", "mountPath": "/var/run/secrets", "readOnly": false }]);
-        let mounts = built(spec).mounts;
-        let volume = Mount {
-            container_path: "/var/run/secrets".into(),
-            host_path: "/r/pods/u1/volumes/kubernetes.io~projected/v".into(),
-            readonly: true,
-            ..Mount::default()
-        };
-        assert_eq!((&mounts[0], mounts.len()), (&volume, 2));
-        assert_eq!(mounts[1].container_path, MESSAGE_PATH);
-    }
-
-    #[test]
-    fn the_last_of_two_variables_of_one_name_wins() {
-        let mut spec = plain();
-        spec["env"] = json!([{ "name": "A", "value": "1" }, { "name": "B" }, { "name": "A", "value": "2" }]);
-        let env: Vec<_> = built(spec).envs.into_iter().map(|var| (var.key, var.value)).collect();
-        assert_eq!(env, [("B".to_owned(), Vec::new()), ("A".to_owned(), b"2".to_vec())]);
+    fn volumes_come_before_the_message_file() {
+        let paths: Vec<_> = built(plain()).mounts.into_iter().map(|mount| mount.container_path).collect();
+        assert_eq!(paths, ["/v", MESSAGE_PATH]);
     }
 }
