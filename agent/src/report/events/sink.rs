@@ -81,6 +81,8 @@ pub struct Sink {
     feed: Feed,
     pods: Arc<dyn KnownPods>,
     clock: Clock,
+    /// Whether pods are being started.
+    starts: watch::Receiver<bool>,
     correlator: Correlator,
     writes: FuturesUnordered<BoxFuture<'static, Answered>>,
     tally: watch::Sender<Tally>,
@@ -113,6 +115,7 @@ impl Sink {
         feed: Feed,
         pods: Arc<dyn KnownPods>,
         clock: Clock,
+        starts: watch::Receiver<bool>,
     ) -> (Self, watch::Receiver<Tally>) {
         let (tally, reader) = watch::channel(Tally::default());
         let rates = Rates { qps: config.qps.into(), burst: config.burst.into() };
@@ -126,6 +129,7 @@ impl Sink {
             feed,
             pods,
             clock,
+            starts,
             correlator,
             writes,
             tally,
@@ -145,6 +149,7 @@ impl Sink {
                 () = stop.cancelled() => break,
                 Some(answered) = self.writes.next(), if !self.writes.is_empty() => self.settle(answered),
                 () = self.feed.filled() => {}
+                () = changed(&mut self.starts) => {}
                 () = wait::pause(pause) => {}
             }
         }
@@ -158,6 +163,8 @@ impl Sink {
 
     /// Writes what is due at once, and no more.
     async fn finish(&mut self) {
+        self.starts = watch::channel(false).1;
+        self.correlator.forget_starts();
         loop {
             self.pass();
             match self.writes.next().await {
@@ -171,6 +178,8 @@ impl Sink {
     fn pass(&mut self) -> Option<Duration> {
         let now = self.clock.now().boot.millis;
         self.take_in(now);
+        let starting = *self.starts.borrow_and_update();
+        self.correlator.starting(starting, now);
         if now.saturating_sub(self.tidied) >= TIDY_EVERY {
             self.tidied = now;
             self.correlator.tidy(now);
@@ -251,6 +260,13 @@ impl Sink {
             }
         }
         self.told = Some(now);
+    }
+}
+
+/// Ends with a new word; never where nobody is left to give one.
+async fn changed(starts: &mut watch::Receiver<bool>) {
+    if starts.changed().await.is_err() {
+        std::future::pending().await
     }
 }
 
