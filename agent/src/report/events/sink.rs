@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::answer;
 use super::body;
 use super::correlate::{Correlator, Next, Outcome, Rates, Tally, Verb, Write};
+use crate::api::decoded::Decoded;
 use crate::clock::Clock;
 use crate::events::{Feed, Object, Occurrence};
 use crate::report::refusal::why;
@@ -213,7 +214,8 @@ impl Sink {
             Object::Pod { namespace, name, uid, .. } => self.pods.find(namespace, name, uid.as_ref()),
             Object::Node { .. } => None,
         };
-        let api: Api<Event> = Api::namespaced(self.client.clone(), body::namespace(&write.record.object));
+        let api: Api<Decoded<Event>> =
+            Api::namespaced(self.client.clone(), body::namespace(&write.record.object));
         let (node, deadline) = (self.config.node.clone(), self.config.deadline);
         Box::pin(async move {
             let sent = timeout(deadline, send(&api, &write, &node, pod.as_deref())).await;
@@ -270,10 +272,15 @@ async fn changed(starts: &mut watch::Receiver<bool>) {
     }
 }
 
-async fn send(api: &Api<Event>, write: &Write, node: &str, pod: Option<&Pod>) -> Result<(), kube::Error> {
+async fn send(
+    api: &Api<Decoded<Event>>,
+    write: &Write,
+    node: &str,
+    pod: Option<&Pod>,
+) -> Result<(), kube::Error> {
     match write.verb {
         Verb::Create => {
-            api.create(&PostParams::default(), &body::event(&write.record, node, pod)).await?;
+            api.create(&PostParams::default(), &Decoded(body::event(&write.record, node, pod))).await?;
         }
         Verb::Patch => {
             let change = Patch::Strategic(body::patch(&write.record));
