@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 
 use nix::fcntl::OFlag;
 
-use super::contents::{Change, Contents, Mounted, Tmpfs};
-use super::{Disk, beneath, tmpfs, tree};
+use super::contents::{Change, Contents, Mounted, SubPath, SubPathError, Tmpfs};
+use super::{Disk, beneath, sub_path, tmpfs, tree};
 
 /// Mode of the agent's own directories.
 const DIRECTORY_MODE: u32 = 0o750;
@@ -155,12 +155,20 @@ impl Disk for RealDisk {
         tmpfs::mount(path, tmpfs)
     }
 
+    fn bind_sub_path(&self, sub_path: &SubPath) -> Result<(), SubPathError> {
+        sub_path::bind(sub_path)
+    }
+
     fn unmount(&self, path: &Path) -> io::Result<()> {
         tmpfs::unmount(path)
     }
 
     fn mounts(&self, path: &Path) -> io::Result<Vec<Mounted>> {
         tmpfs::mounts(path)
+    }
+
+    fn mount_of(&self, path: &Path) -> io::Result<Mounted> {
+        tmpfs::mount_of(path)
     }
 }
 

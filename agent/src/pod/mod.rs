@@ -26,4 +26,5 @@ pub mod slots;
 pub mod status;
 pub mod step;
 pub mod telling;
+pub mod traces;
 pub mod worker;

@@ -7,6 +7,12 @@ use std::path::{Component, Path, PathBuf};
 
 use pinnace_cri::id::PodUid;
 
+/// Name of the directory of a pod's volumes.
+pub const VOLUMES: &str = "volumes";
+/// Name of the directory of what containers are shown of a part of a volume
+/// (`pkg/volume/util/subpath/subpath_linux.go`).
+pub const SUB_PATHS: &str = "volume-subpaths";
+
 /// The directories of one instance of the agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dirs {
@@ -65,7 +71,14 @@ impl Dirs {
     /// Directory of a pod's volumes.
     #[must_use]
     pub fn volumes(&self, uid: &PodUid) -> PathBuf {
-        self.pod(uid).join("volumes")
+        self.pod(uid).join(VOLUMES)
+    }
+
+    /// Where a part of a volume is mounted for a container, by the number of its mount in the spec; both names must be
+    /// one component.
+    #[must_use]
+    pub fn sub_path(&self, uid: &PodUid, volume: &str, container: &str, index: usize) -> PathBuf {
+        self.pod(uid).join(SUB_PATHS).join(volume).join(container).join(index.to_string())
     }
 
     /// Directory of a projected volume, the kubelet's own place for it; `name` must be one component.

@@ -18,6 +18,7 @@ pub mod plan;
 pub mod refresh;
 pub mod set_up;
 pub mod step;
+// SUBPATH
 pub mod tear_down;
 pub mod token;
 

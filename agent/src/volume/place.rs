@@ -199,7 +199,7 @@ mod tests {
         mount(&RealDisk, &dir, &owner).unwrap();
         assert_eq!(
             RealDisk.mounts(root.path()).unwrap(),
-            [Mounted { path: dir.clone(), kind: "tmpfs".into() }]
+            [Mounted { path: dir.clone(), kind: "tmpfs".into(), inner: false }]
         );
         let mut payload = admitted_payload("one");
         payload.directory = owner.directory();
@@ -228,7 +228,7 @@ mod tests {
             assert!(found(&RealDisk, &dir, &volume()).unwrap().is_some());
         }
         assert_eq!(RealDisk.remove_tree(root.path()).unwrap_err().kind(), io::ErrorKind::CrossesDevices);
-        crate::volume::tear_down::unmount(&RealDisk, &root.path().join("pods/u1/volumes")).unwrap();
+        crate::volume::tear_down::unmount(&RealDisk, &root.path().join("pods/u1")).unwrap();
         assert!(!dir.exists() && RealDisk.mounts(root.path()).unwrap().is_empty());
     }
 }

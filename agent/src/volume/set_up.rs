@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::chain::Chain;
 use crate::clock::{Clock, Now};
 use crate::disk::Disk;
+use crate::disk::apart::Apart;
 use crate::disk::contents::{Contents, Node, Opaque};
 use crate::events::EventLog;
 use crate::objects::{Data, Kind, Objects, Reference, told};
@@ -39,6 +40,7 @@ pub struct Volumes {
 struct Shared {
     objects: Objects,
     disk: Arc<dyn Disk>,
+    apart: Apart,
     dirs: Dirs,
     clock: Clock,
     events: EventLog,
@@ -82,7 +84,14 @@ impl Volumes {
     #[must_use]
     pub fn new(objects: Objects, disk: Arc<dyn Disk>, dirs: Dirs, clock: Clock, events: EventLog) -> Self {
         let (live, added) = (Mutex::default(), Notify::new());
-        Self { shared: Arc::new(Shared { objects, disk, dirs, clock, events, live, added }) }
+        let apart = Apart::new(Arc::clone(&disk), dirs.root.clone());
+        Self { shared: Arc::new(Shared { objects, disk, apart, dirs, clock, events, live, added }) }
+    }
+
+    /// For work on what may lie on a file system that does not answer.
+    #[must_use]
+    pub fn apart(&self) -> &Apart {
+        &self.shared.apart
     }
 
     /// The loop that renews tokens. Run one of them.
@@ -119,9 +128,10 @@ impl Volumes {
             live.leaving.cancel();
             held = Some(Arc::clone(&live.work).lock_owned().await);
         }
-        let (disk, volumes) = (Arc::clone(&self.shared.disk), self.shared.dirs.volumes(uid));
-        let unmounted = tokio::task::spawn_blocking(move || {
-            let result = tear_down::unmount(disk.as_ref(), &volumes);
+        let pod = self.shared.dirs.pod(uid);
+        let dir = pod.clone();
+        let unmounted = self.shared.apart.alone(&pod, move |disk| {
+            let result = tear_down::unmount(disk, &dir);
             drop(held);
             result
         });

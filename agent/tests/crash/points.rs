@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
-use pinnace::disk::contents::{Change, Contents, Mounted, Tmpfs};
+use pinnace::disk::contents::{Change, Contents, Mounted, SubPath, SubPathError, Tmpfs};
 use pinnace::disk::{Disk, RealDisk};
 use tower::Service;
 
@@ -169,11 +169,19 @@ impl Disk for FatalDisk {
         self.around("mount_tmpfs", path, || RealDisk.mount_tmpfs(path, tmpfs))
     }
 
+    fn bind_sub_path(&self, sub_path: &SubPath) -> Result<(), SubPathError> {
+        self.around("bind_sub_path", &sub_path.target, || RealDisk.bind_sub_path(sub_path))
+    }
+
     fn unmount(&self, path: &Path) -> io::Result<()> {
         self.around("unmount", path, || RealDisk.unmount(path))
     }
 
     fn mounts(&self, path: &Path) -> io::Result<Vec<Mounted>> {
         RealDisk.mounts(path)
+    }
+
+    fn mount_of(&self, path: &Path) -> io::Result<Mounted> {
+        RealDisk.mount_of(path)
     }
 }
