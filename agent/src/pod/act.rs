@@ -18,6 +18,7 @@ use crate::disk::Disk;
 use crate::events::EventLog;
 use crate::image;
 use crate::journal::Journal;
+use crate::objects::Objects;
 use crate::pod::container::{self, Site};
 use crate::pod::job::{Done, Failure, Job};
 use crate::pod::paths::{self, Dirs, is_component};
@@ -54,6 +55,8 @@ pub struct Actor {
     pub pulled: Arc<Notify>,
     /// The pods' volumes.
     pub volumes: Volumes,
+    /// What pods refer to.
+    pub objects: Objects,
 }
 
 impl Actor {
