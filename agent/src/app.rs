@@ -135,6 +135,7 @@ pub fn start(
         pulled: Arc::clone(&pulled),
         volumes,
         objects: parts.objects,
+        place: parts.place.clone(),
     };
     let tools = Tools {
         actor: Arc::new(actor),
