@@ -112,7 +112,7 @@ pub fn start(
     supervisor.spawn_core("runtime watch", runtime.run(stop.clone()));
 
     let volumes = Volumes::new(
-        parts.objects,
+        parts.objects.clone(),
         Arc::clone(&parts.disk),
         parts.dirs.clone(),
         parts.clock.clone(),
@@ -134,6 +134,8 @@ pub fn start(
         pulls: Slots::new(parts.pulls, parts.pulls, Duration::MAX),
         pulled: Arc::clone(&pulled),
         volumes,
+        objects: parts.objects,
+        place: parts.place.clone(),
     };
     let tools = Tools {
         actor: Arc::new(actor),

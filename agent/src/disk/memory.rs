@@ -133,6 +133,13 @@ impl Disk for MemoryDisk {
         })
     }
 
+    fn overwrite(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        self.simple(|state| {
+            state.files.insert(path.to_owned(), bytes.to_vec());
+            Ok(())
+        })
+    }
+
     fn append(&self, path: &Path, bytes: &[u8], sync: bool) -> io::Result<()> {
         let (mut state, failing) = self.counted();
         let written = failing.map_or(bytes.len(), |failing| failing.partial.min(bytes.len()));

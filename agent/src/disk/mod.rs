@@ -29,6 +29,9 @@ pub trait Disk: std::fmt::Debug + Send + Sync + 'static {
     fn append(&self, path: &Path, bytes: &[u8], sync: bool) -> io::Result<()>;
     /// Makes an empty file that every user may read and write (mode 0666); one that exists keeps its content.
     fn create_public(&self, path: &Path) -> io::Result<()>;
+    /// Writes a file in its place, with mode 0644, made if absent: who has it mounted sees the change. A crash may
+    /// leave it cut short; nothing is forced to the device.
+    fn overwrite(&self, path: &Path, bytes: &[u8]) -> io::Result<()>;
     /// Replaces a file whole: temporary file, sync, rename, sync of the directory.
     fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()>;
     /// Cuts a file to `length` bytes.

@@ -18,6 +18,8 @@ use super::{Disk, beneath, sub_path, tmpfs, tree};
 const DIRECTORY_MODE: u32 = 0o750;
 /// Mode of a file that a container writes, whatever its user.
 const PUBLIC_MODE: u32 = 0o666;
+/// Mode of a file that every user of a container may read.
+const READABLE_MODE: u32 = 0o644;
 /// Mode of the agent's own files.
 const FILE_MODE: u32 = 0o640;
 
@@ -76,6 +78,12 @@ impl Disk for RealDisk {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
             Err(error) => Err(error),
         }
+    }
+
+    fn overwrite(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let mut file = open_own(path, OpenOptions::new().write(true).create(true).truncate(true))?;
+        file.set_permissions(Permissions::from_mode(READABLE_MODE))?;
+        file.write_all(bytes)
     }
 
     fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {

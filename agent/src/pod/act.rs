@@ -9,7 +9,7 @@ use pinnace_cri::error::Error;
 use pinnace_cri::id::{ContainerId, SandboxId};
 use pinnace_cri::image::Image;
 use pinnace_cri::v1::ImageSpec;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::chain::Chain;
 use crate::clock::Clock;
@@ -17,6 +17,8 @@ use crate::disk::Disk;
 use crate::events::EventLog;
 use crate::image;
 use crate::journal::Journal;
+use crate::objects::Objects;
+use crate::pod::admit::Place;
 use crate::pod::container::{self, Site};
 use crate::pod::job::{Done, Failure, Job};
 use crate::pod::paths::{Dirs, is_component};
@@ -54,6 +56,10 @@ pub struct Actor {
     pub pulled: Arc<Notify>,
     /// The pods' volumes.
     pub volumes: Volumes,
+    /// What pods refer to.
+    pub objects: Objects,
+    /// The node, as containers are told of it.
+    pub place: watch::Receiver<Arc<Place>>,
 }
 
 impl Actor {
@@ -134,11 +140,11 @@ impl Actor {
 
     async fn run_sandbox(&self, job: &Job, attempt: u32) -> Result<Done, Failure> {
         let (Some(pod), Some(names)) = (&job.pod, &job.names) else { return Err(no_spec()) };
-        let config = sandbox::config(pod, attempt, &self.dirs, &self.site.owner).ok_or_else(no_spec)?;
         if attempt > 0 {
             let message = "Pod sandbox changed, it will be killed and re-created.";
             self.events.normal(&job.object, "SandboxChanged", message, self.clock.now().wall);
         }
+        let config = prepare::sandbox(self, job, pod, attempt).await?;
         let (dir, logs) = (self.dirs.pod(names.uid()), self.dirs.pod_log(names));
         // The pod's own directory first: by it the next start finds what this one may leave.
         self.on_disk("FailedCreatePodSandBox", move |disk| {
@@ -191,12 +197,12 @@ impl Actor {
             sandbox_attempt,
             attempt: wanted.attempt,
             image_ref: wanted.image_ref,
+            sandbox_ips: &job.ips,
         };
         let prepared = Box::pin(prepare::prepare(self, instance)).await;
         let prepared = prepared.inspect_err(|failure| self.error(job, wanted.name, &failure.message))?;
         let config = container::config(instance, prepared, &self.site);
-        let around =
-            sandbox::config(pod, sandbox_attempt, &self.dirs, &self.site.owner).ok_or_else(no_spec)?;
+        let around = sandbox::config(pod, sandbox_attempt, &self.dirs, &self.site).ok_or_else(no_spec)?;
         match self.client.create_container(sandbox, config, around).await {
             Ok(id) => {
                 let object = job.container(wanted.name);

@@ -68,6 +68,12 @@ impl Dirs {
         self.pod(uid).join("containers").join(container)
     }
 
+    /// The pod's `/etc/hosts`, the kubelet's own place for it.
+    #[must_use]
+    pub fn hosts(&self, uid: &PodUid) -> PathBuf {
+        self.pod(uid).join("etc-hosts")
+    }
+
     /// Directory of a pod's volumes.
     #[must_use]
     pub fn volumes(&self, uid: &PodUid) -> PathBuf {

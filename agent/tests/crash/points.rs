@@ -125,6 +125,10 @@ impl Disk for FatalDisk {
         self.around("create_public", path, || RealDisk.create_public(path))
     }
 
+    fn overwrite(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        self.around("overwrite", path, || RealDisk.overwrite(path, bytes))
+    }
+
     fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         self.around("replace", path, || RealDisk.replace(path, bytes))
     }
