@@ -44,6 +44,9 @@ pub enum FetchError {
     /// There is none to ask.
     #[error("no API server is configured: --kubeconfig")]
     NoServer,
+    /// Nothing was read yet of what is needed as a whole.
+    #[error("services have not yet been read at least once, cannot construct envvars")]
+    Unsynced,
     /// The name would make another request of it.
     #[error("{0:?} is not the name of an object")]
     Name(String),

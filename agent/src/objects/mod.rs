@@ -3,13 +3,19 @@
 
 pub mod data;
 pub(crate) mod fetch;
+pub mod references;
+pub mod service;
 
 use std::sync::Arc;
 
 use kube::Client;
+use pinnace_cri::id::PodUid;
 
 pub use data::Data;
 pub(crate) use fetch::{Fetch, FetchError, told};
+pub use service::{ServiceInfo, ServicePort};
+
+use crate::source::desired::DesiredPod;
 
 /// Which object.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -67,6 +73,21 @@ impl Objects {
     pub async fn get(&self, reference: &Reference) -> Result<Option<Arc<Data>>, FetchError> {
         let Some(fetch) = &self.fetch else { return Err(FetchError::NoServer) };
         Ok(fetch.object(reference).await?.map(Arc::new))
+    }
+
+    /// The pod refers to its objects from now on: they are watched. Again with the same pod is no more than once.
+    pub fn hold(&self, _pod: &DesiredPod) {}
+
+    /// The pod is gone; what nobody refers to is dropped some minutes later. One that was never held is no error.
+    pub fn release(&self, _uid: &PodUid) {}
+
+    /// The Services of a namespace, by name. Waits some seconds for the first list, and fails before that. Without an
+    /// API server there are none.
+    pub async fn services(&self, _namespace: &str) -> Result<Arc<[ServiceInfo]>, FetchError> {
+        match self.fetch {
+            Some(_) => Err(FetchError::Unsynced),
+            None => Ok(Arc::default()),
+        }
     }
 
     /// For tokens, which are asked for and never shared.
