@@ -104,7 +104,7 @@ impl Fetch {
 
     /// The text of an answer. The API server learns of a pod and of what its node may read for it by a watch of its
     /// own, a moment after it or before it tells this node: a first refusal is asked about again.
-    async fn call(&self, request: Request<Vec<u8>>) -> Result<String, kube::Error> {
+    pub(super) async fn call(&self, request: Request<Vec<u8>>) -> Result<String, kube::Error> {
         for pause in REFUSED_AGAIN {
             match self.call_once(request.clone()).await {
                 Err(kube::Error::Api(status)) if status.is_forbidden() => tokio::time::sleep(pause).await,
@@ -139,7 +139,7 @@ fn decoded(kind: Kind, text: &str) -> Result<Data, FetchError> {
     .map_err(|_| FetchError::Answer(kind.word()))
 }
 
-fn failed(error: kube::Error) -> FetchError {
+pub(super) fn failed(error: kube::Error) -> FetchError {
     match error {
         kube::Error::Api(status) if !status.message.is_empty() => FetchError::Refused(status.message.clone()),
         kube::Error::Service(cause) => match cause.downcast::<FetchError>() {

@@ -5,6 +5,7 @@ pub mod data;
 pub(crate) mod fetch;
 pub mod references;
 pub mod service;
+mod trust;
 
 use std::sync::Arc;
 

@@ -27,6 +27,7 @@ use crate::pod::sandbox;
 use crate::pod::slots::Slots;
 use crate::pod::step::Step;
 use crate::pod::traces;
+use crate::runtime::watch::RuntimeState;
 use crate::volume::{self, Volumes};
 
 /// What all pods' steps are carried out with.
@@ -60,6 +61,8 @@ pub struct Actor {
     pub objects: Objects,
     /// The node, as containers are told of it.
     pub place: watch::Receiver<Arc<Place>>,
+    /// What the runtime says of itself.
+    pub runtime: watch::Receiver<RuntimeState>,
 }
 
 impl Actor {

@@ -11,10 +11,12 @@ use pinnace_cri::v1::{KeyValue, Mount, PodSandboxConfig};
 use crate::events::Object;
 use crate::pod::act::Actor;
 use crate::pod::dns::resolv_conf::{self, MOST};
+use crate::pod::env::Environment;
 use crate::pod::job::{Failure, Job};
 use crate::pod::paths::PodNames;
 use crate::pod::{dns, env, hostname, hosts, mounts, sandbox, security, surroundings};
 use crate::source::desired::DesiredPod;
+use crate::volume::{image, reach, sub_path};
 
 /// Waiting reason of what cannot be prepared.
 pub const REASON: &str = "CreateContainerConfigError";
@@ -67,7 +69,7 @@ pub struct Prepared {
 
 /// Prepares an instance.
 pub(crate) async fn prepare(actor: &Actor, instance: Instance<'_>) -> Result<Prepared, Failure> {
-    let Instance { pod, spec, container, .. } = instance;
+    let Instance { spec, container, .. } = instance;
     if let Some(why) = security::refuses_root(spec, container) {
         return Err(Failure::plain(REASON, why));
     }
@@ -79,7 +81,7 @@ pub(crate) async fn prepare(actor: &Actor, instance: Instance<'_>) -> Result<Pre
         expanded.map_err(|error| Failure::plain(REASON, error.to_string()))
     };
     let (command, args) = (expanded(&container.command, "command")?, expanded(&container.args, "args")?);
-    let mut mounts = mounts::of_volumes(&pod.uid, container, &actor.dirs);
+    let mut mounts = mounts_of(actor, instance, &env).await?;
     mounts.extend(hosts::mount(actor, instance, &around.pod_ips).await?);
     Ok(Prepared { message_file, env: env.into_variables(), command, args, mounts })
 }
@@ -128,6 +130,26 @@ async fn named_sandbox(
     }
     config.dns_config = Some(formed.config);
     Ok(config)
+}
+
+async fn mounts_of(
+    actor: &Actor,
+    instance: Instance<'_>,
+    env: &Environment,
+) -> Result<Vec<Mount>, Failure> {
+    let Instance { pod, spec, container, .. } = instance;
+    reach::until_answered(actor, instance).await?;
+    let sub_paths = sub_path::prepare(actor, instance, |name| env.get(name)).await?;
+    let images = image::of_container(actor, instance).await?;
+    let around = mounts::Around {
+        uid: &pod.uid,
+        dirs: &actor.dirs,
+        sub_paths: &sub_paths,
+        images: &images,
+        // The default handler's name is empty.
+        recursive_read_only: actor.runtime.borrow().mounts_read_only_recursively(""),
+    };
+    mounts::of_volumes(spec, container, &around).map_err(|why| Failure::plain(REASON, why))
 }
 
 /// Directories and the file for the termination message, which the container's user must be able to write.
