@@ -4,8 +4,10 @@
 //! kubeconfig cannot be used: its calls then fail with the reason, and work once the file does.
 
 pub mod connections;
+pub mod decoded;
 pub mod fault;
 pub mod kubeconfig;
 pub mod link;
+
 pub mod patience;
 pub mod transport;

@@ -75,7 +75,7 @@ impl Fetch {
         match self.call(request).await {
             Ok(text) => decoded(reference.kind, &text).map(Some),
             Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
-            Err(error) => Err(error.into()),
+            Err(error) => Err(failed(error)),
         }
     }
 
@@ -103,7 +103,7 @@ impl Fetch {
 
     /// The text of an answer.
     pub(super) async fn text(&self, request: Request<Vec<u8>>) -> Result<String, FetchError> {
-        Ok(self.call(request).await?)
+        self.call(request).await.map_err(failed)
     }
 
     /// The text of an answer. The API server learns of a pod and of what its node may read for it by a watch of its
@@ -152,16 +152,14 @@ fn decoded(kind: Kind, text: &str) -> Result<Data, FetchError> {
     .map_err(|_| FetchError::Answer(kind.word()))
 }
 
-impl From<kube::Error> for FetchError {
-    fn from(error: kube::Error) -> Self {
-        match error {
-            kube::Error::Api(status) if !status.message.is_empty() => Self::Refused(status.message.clone()),
-            kube::Error::Service(cause) => match cause.downcast::<FetchError>() {
-                Ok(silent) => *silent,
-                Err(cause) => Self::Unreached(Arc::new(kube::Error::Service(cause))),
-            },
-            other => Self::Unreached(Arc::new(other)),
-        }
+pub(super) fn failed(error: kube::Error) -> FetchError {
+    match error {
+        kube::Error::Api(status) if !status.message.is_empty() => FetchError::Refused(status.message.clone()),
+        kube::Error::Service(cause) => match cause.downcast::<FetchError>() {
+            Ok(silent) => *silent,
+            Err(cause) => FetchError::Unreached(Arc::new(kube::Error::Service(cause))),
+        },
+        other => FetchError::Unreached(Arc::new(other)),
     }
 }
 

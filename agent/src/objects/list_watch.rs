@@ -13,7 +13,7 @@ use kube::Client;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::fetch::{Fetch, FetchError};
+use super::fetch::{Fetch, FetchError, failed};
 use super::wire::{Item, Line, List};
 
 /// Objects in a page of a list.
@@ -124,7 +124,7 @@ impl ListWatch {
         let request = self.request(&rest).map_err(End::Lost)?;
         let lost = |error| match error {
             kube::Error::Api(status) if status.code == 410 => End::Expired,
-            error => End::Lost(error.into()),
+            error => End::Lost(failed(error)),
         };
         let opening = Box::pin(self.client.request_stream(request));
         let opened = tokio::time::timeout(super::fetch::DEADLINE, opening).await;
@@ -168,7 +168,7 @@ impl ListWatch {
 /// Reads one line; false at the end of the stream.
 async fn next(stream: &mut (impl AsyncBufRead + Unpin), line: &mut Vec<u8>) -> Result<bool, End> {
     let read = stream.read_until(b'\n', line).await;
-    let read = read.map_err(|error| End::Lost(kube::Error::Service(Box::new(error)).into()))?;
+    let read = read.map_err(|error| End::Lost(failed(kube::Error::Service(Box::new(error)))))?;
     Ok(read > 0)
 }
 
