@@ -44,16 +44,18 @@ fn by_projection(projection: &VolumeProjection) -> impl Iterator<Item = Named<'_
 }
 
 fn by_containers(spec: &PodSpec) -> impl Iterator<Item = Named<'_>> {
-    type Environment<'a> = (&'a Option<Vec<EnvFromSource>>, &'a Option<Vec<EnvVar>>);
-    let plain = |container: &'_ Container| -> Environment<'_> { (&container.env_from, &container.env) };
-    let ephemeral =
-        |container: &'_ EphemeralContainer| -> Environment<'_> { (&container.env_from, &container.env) };
     let init = spec.init_containers.iter().flatten();
-    let all = spec.containers.iter().chain(init).map(plain);
-    let all = all.chain(spec.ephemeral_containers.iter().flatten().map(ephemeral));
-    all.flat_map(|(from, env)| {
-        from.iter().flatten().flat_map(by_env_from).chain(env.iter().flatten().flat_map(by_env))
-    })
+    let plain = spec.containers.iter().chain(init);
+    let plain = plain.flat_map(|Container { env_from, env, .. }| by_environment(env_from, env));
+    let ephemeral = spec.ephemeral_containers.iter().flatten();
+    plain.chain(ephemeral.flat_map(|EphemeralContainer { env_from, env, .. }| by_environment(env_from, env)))
+}
+
+fn by_environment<'a>(
+    from: &'a Option<Vec<EnvFromSource>>,
+    env: &'a Option<Vec<EnvVar>>,
+) -> impl Iterator<Item = Named<'a>> {
+    from.iter().flatten().flat_map(by_env_from).chain(env.iter().flatten().flat_map(by_env))
 }
 
 fn by_env_from(source: &EnvFromSource) -> impl Iterator<Item = Named<'_>> {
@@ -103,7 +105,8 @@ mod tests {
                 ] } },
                 { "name": "d", "emptyDir": {} },
             ] });
-        let maps = ["em0", "em1", "em2", "fm0", "fm1", "fm2", "pm", "vm"].map(|n| format!("configmap ns/{n}"));
+        let maps =
+            ["em0", "em1", "em2", "fm0", "fm1", "fm2", "pm", "vm"].map(|n| format!("configmap ns/{n}"));
         let secrets = ["es0", "es1", "es2", "fs0", "fs1", "fs2", "ps", "pull", "vs"];
         let secrets = secrets.map(|n| format!("secret ns/{n}"));
         assert_eq!(found(spec), [maps.as_slice(), secrets.as_slice()].concat());

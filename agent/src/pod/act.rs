@@ -18,6 +18,7 @@ use crate::disk::Disk;
 use crate::events::EventLog;
 use crate::image;
 use crate::journal::Journal;
+use crate::objects::Objects;
 use crate::pod::container::{self, Site};
 use crate::pod::job::{Done, Failure, Job};
 use crate::pod::paths::{self, Dirs, is_component};
@@ -49,6 +50,8 @@ pub struct Actor {
     pub creates: Slots,
     /// Calls that take something down.
     pub teardowns: Slots,
+    /// Set-ups of volumes.
+    pub set_ups: Slots,
     /// Image pulls.
     pub pulls: Slots,
     /// Notified when an image was pulled.
@@ -57,6 +60,8 @@ pub struct Actor {
     pub volumes: Volumes,
     /// What the runtime says of itself.
     pub runtime: watch::Receiver<RuntimeState>,
+    /// What pods refer to.
+    pub objects: Objects,
 }
 
 impl Actor {
@@ -65,8 +70,8 @@ impl Actor {
         let place = job.place;
         let slots = match &job.step {
             Step::EnsureImage { .. } => return Box::pin(self.ensure_image(&job)).await,
-            // Not the runtime's work: their calls have bounds of their own.
-            Step::SetUpVolumes => return Box::pin(volume::step::set_up(&self, &job)).await,
+            // Not the runtime's work.
+            Step::SetUpVolumes => self.set_ups.clone(),
             Step::TearDownVolumes => return Box::pin(volume::step::tear_down(&self, &job)).await,
             step if step.is_teardown() => self.teardowns.clone(),
             _ => self.creates.clone(),

@@ -299,6 +299,9 @@ impl Fleet {
     }
 
     fn enlist(&mut self, uid: PodUid, face: Face, stop: &CancellationToken) {
+        if let Some(pod) = &face.pod {
+            self.tools.actor.objects.hold(pod);
+        }
         let (wish, _) = watch::channel(face.wish.clone());
         let card = Arc::new(Card::new(uid.clone(), face));
         self.cards.put(Arc::clone(&card));
@@ -341,6 +344,9 @@ impl Fleet {
     /// The same pod with another spec, as a manifest that names its UID may have.
     fn update(&self, pod: &Arc<DesiredPod>) {
         let Some(member) = self.members.get(&pod.uid) else { return };
+        if !member.card.is_finished() {
+            self.tools.actor.objects.hold(pod);
+        }
         member.card.update(|face| face.pod = Some(Arc::clone(pod)));
         self.tools.actor.volumes.update(pod);
         // Whom the journal names as admitted a restart lets in unasked.
@@ -376,6 +382,7 @@ impl Fleet {
             End::Vanished => {
                 self.members.remove(uid);
                 self.cards.remove(uid);
+                self.tools.actor.objects.release(uid);
                 let entry = Entry { uid: uid.clone(), what: What::Forgotten };
                 self.tools.actor.journal.record(entry, Class::Soon);
                 tracing::info!(%uid, "pod is gone");
