@@ -150,7 +150,7 @@ async fn start(
     let (cluster, events) = Cluster::new(kubeconfig, config, clock, disk, &opened, supervisor).await;
     let desired = cluster.merged(manifests, supervisor);
     parts.events = events;
-    parts.objects = cluster.referenced();
+    parts.objects = cluster.referenced(config, supervisor);
     let (runtime, objects) = (parts.client.clone(), cluster.objects());
     let board = app::start(parts, opened, desired, supervisor);
     let around = Around { board: &board, runtime, clock: clock.clone(), place, is_new_root, supervisor };

@@ -123,7 +123,10 @@ mod tests {
         nix::unistd::mkfifo(&path("pipe"), Mode::S_IRUSR).unwrap();
         if let Err(error) = give(root.path(), 7) {
             assert_eq!(error.kind(), io::ErrorKind::PermissionDenied, "{error}");
-            assert!(std::env::var_os("PINNACE_TEST_REQUIRE_REAL").is_none(), "cannot change a group: {error}");
+            assert!(
+                std::env::var_os("PINNACE_TEST_REQUIRE_REAL").is_none(),
+                "cannot change a group: {error}"
+            );
             println!("SKIPPED: needs root");
             return;
         }

@@ -1,12 +1,24 @@
 //! Bundles of certificates that the cluster vouches for: one by name.
 
 use http::Request;
-use k8s_openapi::api::certificates::v1beta1::ClusterTrustBundle;
+use serde::Deserialize;
 
 use super::fetch::{Fetch, FetchError, failed};
 
 /// Where they are.
 const PATH: &str = "/apis/certificates.k8s.io/v1beta1/clustertrustbundles";
+
+/// What is read of a bundle.
+#[derive(Deserialize)]
+struct Bundle {
+    spec: Spec,
+}
+
+#[derive(Deserialize)]
+struct Spec {
+    #[serde(rename = "trustBundle")]
+    text: String,
+}
 
 impl Fetch {
     /// The text of a bundle; none if it does not exist, or the API server has no such kind.
@@ -22,10 +34,9 @@ impl Fetch {
         let request = Request::get(format!("{PATH}/{name}")).body(Vec::new()).map_err(|_| wrong())?;
         match self.call(request).await {
             Ok(text) => {
-                let bundle: Result<ClusterTrustBundle, _> = serde_json::from_str(&text);
-                bundle
-                    .map(|bundle| Some(bundle.spec.trust_bundle))
-                    .map_err(|_| FetchError::Answer("ClusterTrustBundle"))
+                let bundle: Result<Bundle, _> = serde_json::from_str(&text);
+                let text = bundle.map(|bundle| Some(bundle.spec.text));
+                text.map_err(|_| FetchError::Answer("ClusterTrustBundle"))
             }
             Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
             Err(error) => Err(failed(error)),

@@ -344,7 +344,9 @@ impl Fleet {
     /// The same pod with another spec, as a manifest that names its UID may have.
     fn update(&self, pod: &Arc<DesiredPod>) {
         let Some(member) = self.members.get(&pod.uid) else { return };
-        self.tools.actor.objects.hold(pod);
+        if !member.card.is_finished() {
+            self.tools.actor.objects.hold(pod);
+        }
         member.card.update(|face| face.pod = Some(Arc::clone(pod)));
         self.tools.actor.volumes.update(pod);
         // Whom the journal names as admitted a restart lets in unasked.

@@ -224,8 +224,7 @@ impl Round {
         gathered: &Gathered,
         failed: &mut BTreeMap<usize, String>,
     ) -> Vec<(usize, Payload)> {
-        let around =
-            Around { pod: &self.pod, owner: self.owner, allocatable: &self.allocatable, gathered };
+        let around = Around { pod: &self.pod, owner: self.owner, allocatable: &self.allocatable, gathered };
         let mut all = Vec::new();
         for index in wanted {
             let Some(volume) = self.rendered(*index) else { continue };

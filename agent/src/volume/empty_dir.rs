@@ -102,7 +102,8 @@ mod tests {
 
     #[test]
     fn what_somebody_began_is_given_to_the_group_and_kept() {
-        let (disk, place) = (MemoryDisk::default(), place(Path::new("/r/pods/u1"), "kubernetes.io~empty-dir"));
+        let (disk, place) =
+            (MemoryDisk::default(), place(Path::new("/r/pods/u1"), "kubernetes.io~empty-dir"));
         disk.create_dir_all(&place.dir).unwrap();
         disk.put(&place.dir.join("data"), b"x");
         on_disk(&disk, &place, &GROUP).unwrap();
@@ -113,7 +114,8 @@ mod tests {
 
     #[test]
     fn one_in_memory_is_mounted_once_and_again_after_a_reboot() {
-        let (disk, place) = (MemoryDisk::default(), place(Path::new("/r/pods/u1"), "kubernetes.io~empty-dir"));
+        let (disk, place) =
+            (MemoryDisk::default(), place(Path::new("/r/pods/u1"), "kubernetes.io~empty-dir"));
         for _ in 0..2 {
             in_memory(&disk, &place, &GROUP, 1 << 20).unwrap();
             assert_eq!(disk.mounts(&place.dir).unwrap().len(), 1);

@@ -50,8 +50,7 @@ impl Gatherer<'_> {
         });
         let names = volumes.iter().flat_map(|volume| volume.bundles()).map(|source| source.name.clone());
         let bundles = names.map(|name| async move { (self.bundle(&name).await, name) });
-        let (tokens, objects, bundles) =
-            join3(join_all(tokens), join_all(objects), join_all(bundles)).await;
+        let (tokens, objects, bundles) = join3(join_all(tokens), join_all(objects), join_all(bundles)).await;
         let mut gathered = Gathered::default();
         for (result, key) in tokens {
             let bytes = result.map(|got| {
@@ -127,6 +126,8 @@ impl Gatherer<'_> {
         let failed = |why: String| format!("failed to get clustertrustbundle {name:?}: {why}");
         let fetch = self.objects.fetch().map_err(|error| failed(told(&error)))?;
         let text = fetch.trust_bundle(name).await.map_err(|error| failed(told(&error)))?;
-        text.map(|text| trust::certificates(&text).map(|text| text.into_bytes().into())).transpose().map_err(failed)
+        text.map(|text| trust::certificates(&text).map(|text| text.into_bytes().into()))
+            .transpose()
+            .map_err(failed)
     }
 }

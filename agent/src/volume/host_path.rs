@@ -89,7 +89,10 @@ mod tests {
             }
         }
         let told = checked(&path("file"), ALL[1]).unwrap_err();
-        assert_eq!(told, format!("hostPath type check failed: {} is not a directory", path("file").display()));
+        assert_eq!(
+            told,
+            format!("hostPath type check failed: {} is not a directory", path("file").display())
+        );
         let told = checked(&path("absent"), ALL[5]).unwrap_err();
         assert!(told.ends_with("is not a socket file"), "{told}");
         assert_eq!(std::fs::read(path("file")).unwrap(), b"kept");

@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::{Container, PodSpec};
 /// Directories needed in the volume `name`, relative to it. Of two, one in the other, only the outer one: the inner one
 /// lies in what is mounted over it.
 #[must_use]
-pub fn mount_points(name: &str, pod: &PodSpec) -> BTreeSet<PathBuf> {
+pub(super) fn mount_points(name: &str, pod: &PodSpec) -> BTreeSet<PathBuf> {
     let containers = pod.containers.iter().chain(pod.init_containers.iter().flatten());
     containers.flat_map(|container| in_container(name, container)).collect()
 }

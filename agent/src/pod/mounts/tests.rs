@@ -15,13 +15,8 @@ fn with(volume: Value, fields: Value, supported: bool) -> Result<Mount, String> 
     let uid = PodUid::new("u1").unwrap();
     let none = BTreeMap::new();
     let images = [("v".to_owned(), "sha256:1".to_owned())].into();
-    let around = Around {
-        uid: &uid,
-        dirs: &dirs,
-        sub_paths: &none,
-        images: &images,
-        recursive_read_only: supported,
-    };
+    let around =
+        Around { uid: &uid, dirs: &dirs, sub_paths: &none, images: &images, recursive_read_only: supported };
     of_volumes(&spec, &spec.containers[0], &around).map(|mut mounts| mounts.remove(0))
 }
 
@@ -112,7 +107,8 @@ fn recursive_read_only_is_what_the_runtime_can_do() {
 
 #[test]
 fn a_volume_that_is_missing_is_named() {
-    let spec = json!({ "containers": [{ "name": "c", "volumeMounts": [{ "name": "v", "mountPath": "/m" }] }] });
+    let spec =
+        json!({ "containers": [{ "name": "c", "volumeMounts": [{ "name": "v", "mountPath": "/m" }] }] });
     let spec: PodSpec = serde_json::from_value(spec).unwrap();
     let dirs = Dirs { root: "/r".into(), pod_logs: "/l".into(), container_logs: None };
     let (uid, parts, images) = (PodUid::new("u1").unwrap(), BTreeMap::new(), BTreeMap::new());

@@ -137,10 +137,13 @@ fn examples() -> Vec<(&'static str, Vec<Value>, Vec<Value>)> {
         ),
         free("spec.volumes[].configMap", json!({"name": "m", "items": [{"key": "k", "path": "p"}]})),
         held("spec.volumes[].csi", json!({"driver": "d"})),
-        free("spec.volumes[].downwardAPI", json!({"items": [
-            {"path": "p", "fieldRef": {"fieldPath": "metadata.labels"}},
-            {"path": "q", "resourceFieldRef": {"resource": "limits.cpu", "containerName": "c"}},
-        ]})),
+        free(
+            "spec.volumes[].downwardAPI",
+            json!({"items": [
+                {"path": "p", "fieldRef": {"fieldPath": "metadata.labels"}},
+                {"path": "q", "resourceFieldRef": {"resource": "limits.cpu", "containerName": "c"}},
+            ]}),
+        ),
         at(
             "spec.volumes[].emptyDir",
             vec![json!({}), json!({"medium": "Memory", "sizeLimit": "1Mi"})],
@@ -165,11 +168,7 @@ fn examples() -> Vec<(&'static str, Vec<Value>, Vec<Value>)> {
             ],
         ),
         free("spec.volumes[].secret", json!({"secretName": "s", "optional": true})),
-        at(
-            "spec.volumes[]",
-            vec![],
-            vec![json!([{"name": "v", "nfs": {"server": "s", "path": "/"}}])],
-        ),
+        at("spec.volumes[]", vec![], vec![json!([{"name": "v", "nfs": {"server": "s", "path": "/"}}])]),
         held("spec.securityContext.appArmorProfile", json!({"type": "Unconfined"})),
         free("spec.securityContext.fsGroup", json!(5)),
         free("spec.securityContext.fsGroupChangePolicy", json!("OnRootMismatch")),
@@ -340,8 +339,14 @@ fn fields_are_named_where_they_are() {
 fn a31_a69_a_volume_that_cannot_be_had_is_told_as_one() {
     for (volume, told) in [
         (json!({"gitRepo": {"repository": "r"}}), "spec.volumes[0].gitRepo: unsupported volume type"),
-        (json!({"iscsi": {"iqn": "i", "lun": 0, "targetPortal": "t"}}), "spec.volumes[0].iscsi: unsupported volume type"),
-        (json!({"persistentVolumeClaim": {"claimName": "c"}}), "spec.volumes[0].persistentVolumeClaim: persistent"),
+        (
+            json!({"iscsi": {"iqn": "i", "lun": 0, "targetPortal": "t"}}),
+            "spec.volumes[0].iscsi: unsupported volume type",
+        ),
+        (
+            json!({"persistentVolumeClaim": {"claimName": "c"}}),
+            "spec.volumes[0].persistentVolumeClaim: persistent",
+        ),
     ] {
         let held = held(&pod_with("spec.volumes[]", &json!([volume])));
         let (reason, message) = held[0].event();

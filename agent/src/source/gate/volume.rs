@@ -83,7 +83,9 @@ fn downward(at: &str, items: Option<&[DownwardAPIVolumeFile]>, holds: &mut Holds
     for (index, item) in items.unwrap_or_default().iter().enumerate() {
         let DownwardAPIVolumeFile { field_ref, mode: _, path: _, resource_field_ref } = item;
         if let Some(ObjectFieldSelector { api_version: _, field_path: _ }) = field_ref {}
-        if let Some(ResourceFieldSelector { container_name: _, divisor: _, resource: _ }) = resource_field_ref {}
+        if let Some(ResourceFieldSelector { container_name: _, divisor: _, resource: _ }) = resource_field_ref
+        {
+        }
         let neither = field_ref.is_none() && resource_field_ref.is_none();
         holds.hold_if(neither, at, &format!("items[{index}]"));
     }

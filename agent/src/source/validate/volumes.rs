@@ -38,7 +38,8 @@ fn kind(at: &str, volume: &Volume, faults: &mut Faults) {
         faults.one_of(format!("{at}.type"), kind, &kinds);
     }
     let medium = volume.empty_dir.as_ref().and_then(|empty| empty.medium.as_deref());
-    let known = medium.is_none_or(|medium| matches!(medium, "" | "Memory") || medium.starts_with("HugePages"));
+    let known =
+        medium.is_none_or(|medium| matches!(medium, "" | "Memory") || medium.starts_with("HugePages"));
     faults.add_if(!known, format!("{at}.emptyDir.medium"), "is no medium");
     if let Some(limit) = volume.empty_dir.as_ref().and_then(|empty| empty.size_limit.as_ref()) {
         let bad = Quantity::parse(&limit.0).map_or(true, |size| size < Quantity::ZERO);

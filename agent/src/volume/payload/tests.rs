@@ -123,7 +123,8 @@ fn what_a_pod_is_told_about_itself() {
             file("mem", 0o644, "1024")
         ]
     );
-    let items = json!([{ "path": "f", "resourceFieldRef": { "containerName": "x", "resource": "limits.cpu" } }]);
+    let items =
+        json!([{ "path": "f", "resourceFieldRef": { "containerName": "x", "resource": "limits.cpu" } }]);
     let volume = rendered(json!({ "name": "v", "downwardAPI": { "items": items } }));
     assert_eq!(built(&volume, &Gathered::default()).unwrap_err(), ["container x not found"]);
 }
@@ -173,7 +174,8 @@ fn a23_paths_stay_inside() {
 #[test]
 fn other_volumes_are_mounted_beside_files_only() {
     let content = with_map(Some(map(json!({ "data": { "a": "1" } }))));
-    for (nested, good) in [("b/c", true), ("a", false), ("a/c", false), ("..data/c", false), ("../c", false)] {
+    for (nested, good) in [("b/c", true), ("a", false), ("a/c", false), ("..data/c", false), ("../c", false)]
+    {
         let mut volume = volume(json!({ "name": "m" }));
         volume.nested.insert(nested.into());
         assert_eq!(built(&volume, &content).is_ok(), good, "{nested}");

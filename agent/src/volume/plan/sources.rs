@@ -218,7 +218,8 @@ impl Rendered {
     /// Whether it shows what may change in the pod while it runs: its labels and annotations.
     #[must_use]
     pub fn shows_the_pod(&self) -> bool {
-        let changes = |path: &str| path.starts_with("metadata.labels") || path.starts_with("metadata.annotations");
+        let changes =
+            |path: &str| path.starts_with("metadata.labels") || path.starts_with("metadata.annotations");
         self.sources.iter().any(|source| match source {
             Source::Field(FieldSource { shown: Shown::Field(path), .. }) => changes(path),
             _ => false,
