@@ -1,16 +1,15 @@
 //! Carries out one step on the runtime and the disk. Decides nothing: what to do came from the plan, and what an
 //! end means is for the next plan, made from a fresh look.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Container as Spec;
 use pinnace_cri::client::Client;
 use pinnace_cri::error::Error;
-use pinnace_cri::id::{ContainerId, PodUid, SandboxId};
+use pinnace_cri::id::{ContainerId, SandboxId};
 use pinnace_cri::image::Image;
 use pinnace_cri::v1::ImageSpec;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::chain::Chain;
 use crate::clock::Clock;
@@ -18,13 +17,17 @@ use crate::disk::Disk;
 use crate::events::EventLog;
 use crate::image;
 use crate::journal::Journal;
+use crate::objects::Objects;
+use crate::pod::admit::Place;
 use crate::pod::container::{self, Site};
 use crate::pod::job::{Done, Failure, Job};
-use crate::pod::paths::{self, Dirs, is_component};
+use crate::pod::paths::{Dirs, is_component};
 use crate::pod::prepare::{self, Instance};
 use crate::pod::sandbox;
 use crate::pod::slots::Slots;
 use crate::pod::step::Step;
+use crate::pod::traces;
+use crate::runtime::watch::RuntimeState;
 use crate::volume::{self, Volumes};
 
 /// What all pods' steps are carried out with.
@@ -56,6 +59,12 @@ pub struct Actor {
     pub pulled: Arc<Notify>,
     /// The pods' volumes.
     pub volumes: Volumes,
+    /// What pods refer to.
+    pub objects: Objects,
+    /// The node, as containers are told of it.
+    pub place: watch::Receiver<Arc<Place>>,
+    /// What the runtime says of itself.
+    pub runtime: watch::Receiver<RuntimeState>,
 }
 
 impl Actor {
@@ -136,11 +145,11 @@ impl Actor {
 
     async fn run_sandbox(&self, job: &Job, attempt: u32) -> Result<Done, Failure> {
         let (Some(pod), Some(names)) = (&job.pod, &job.names) else { return Err(no_spec()) };
-        let config = sandbox::config(pod, attempt, &self.dirs, &self.site.owner).ok_or_else(no_spec)?;
         if attempt > 0 {
             let message = "Pod sandbox changed, it will be killed and re-created.";
             self.events.normal(&job.object, "SandboxChanged", message, self.clock.now().wall);
         }
+        let config = prepare::sandbox(self, job, pod, attempt).await?;
         let (dir, logs) = (self.dirs.pod(names.uid()), self.dirs.pod_log(names));
         // The pod's own directory first: by it the next start finds what this one may leave.
         self.on_disk("FailedCreatePodSandBox", move |disk| {
@@ -193,12 +202,12 @@ impl Actor {
             sandbox_attempt,
             attempt: wanted.attempt,
             image_ref: wanted.image_ref,
+            sandbox_ips: &job.ips,
         };
         let prepared = Box::pin(prepare::prepare(self, instance)).await;
         let prepared = prepared.inspect_err(|failure| self.error(job, wanted.name, &failure.message))?;
         let config = container::config(instance, prepared, &self.site);
-        let around =
-            sandbox::config(pod, sandbox_attempt, &self.dirs, &self.site.owner).ok_or_else(no_spec)?;
+        let around = sandbox::config(pod, sandbox_attempt, &self.dirs, &self.site).ok_or_else(no_spec)?;
         match self.client.create_container(sandbox, config, around).await {
             Ok(id) => {
                 let object = job.container(wanted.name);
@@ -297,20 +306,12 @@ impl Actor {
 
     async fn remove_traces(&self, job: &Job) -> Result<Done, Failure> {
         let (dirs, uid) = (self.dirs.clone(), job.uid.clone());
-        self.on_disk("", move |disk| {
-            // Links first, and by where they lead: the names that they are made of may not be known any more.
-            for link in links_of(disk, &dirs, &uid)? {
-                disk.remove_file(&link)?;
-            }
-            let logs = disk.list(&dirs.pod_logs)?;
-            for logs in logs.iter().filter(|path| paths::are_logs_of(path, &uid)) {
-                disk.remove_tree(logs)?;
-            }
-            // The last to go, for the same reason that it is the first to be made.
-            disk.remove_tree(&dirs.pod(&uid))
-        })
-        .await?;
-        Ok(Done::TracesGone)
+        let removed = self.on_disk("", move |disk| traces::remove(disk, &dirs, &uid)).await;
+        if let (Err(failure), true) = (&removed, job.names.is_some()) {
+            let message = format!("error removing the pod's directories: {}", failure.message);
+            self.events.warning(&job.object, "FailedCleanUp", &message, self.clock.now().wall);
+        }
+        removed.map(|()| Done::TracesGone)
     }
 
     pub(crate) async fn on_disk<T: Send + 'static>(
@@ -330,16 +331,6 @@ impl Actor {
     pub(crate) async fn image(&self, image: &ImageSpec) -> Result<Option<Image>, Error> {
         self.client.image_status(image.clone()).await
     }
-}
-
-/// Links for log collectors that lead to a pod's logs.
-fn links_of(disk: &dyn Disk, dirs: &Dirs, uid: &PodUid) -> std::io::Result<Vec<PathBuf>> {
-    let Some(links) = &dirs.container_logs else { return Ok(Vec::new()) };
-    let leads_to_it = |link: &PathBuf| {
-        let target = std::fs::read_link(link);
-        target.is_ok_and(|target| target.ancestors().any(|dir| paths::are_logs_of(dir, uid)))
-    };
-    Ok(disk.list(links)?.into_iter().filter(leads_to_it).collect())
 }
 
 /// The instance to make.

@@ -4,6 +4,7 @@
 //! (`pkg/kubelet/lifecycle/predicate.go`). A pod that the journal knows as admitted is never judged again.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{
@@ -31,6 +32,11 @@ pub struct Place {
     pub allocatable: BTreeMap<String, i64>,
     /// Groups of a pod can be taken from its spec alone (`supplementalGroupsPolicy: Strict`).
     pub strict_groups: bool,
+    /// Addresses of the node, the primary one first, one of each family at most; empty while they are not known.
+    /// Nothing is judged by them.
+    pub ips: Vec<IpAddr>,
+    /// What the node has for pods, in the units of `allocatable`, as containers are told it. Nothing is judged by it.
+    pub room: BTreeMap<String, i64>,
 }
 
 impl Place {
@@ -46,6 +52,8 @@ impl Place {
             is_known: true,
             allocatable: BTreeMap::from([("pods".to_owned(), i64::from(max_pods))]),
             strict_groups: false,
+            ips: Vec::new(),
+            room: BTreeMap::new(),
         }
     }
 }

@@ -25,6 +25,8 @@ fn place() -> Place {
         is_known: true,
         allocatable: BTreeMap::from([("pods".to_owned(), 2), ("cpu".to_owned(), 1000)]),
         strict_groups: true,
+        ips: Vec::new(),
+        room: BTreeMap::new(),
     }
 }
 

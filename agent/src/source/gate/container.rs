@@ -39,9 +39,7 @@ pub(super) fn container(at: &str, container: &Container, inherited: Inherited, h
     holds.hold_if(restart_policy_rules.filled(), at, "restartPolicyRules");
     security::container(at, security_context.as_ref(), inherited, holds);
     holds.hold_if(volume_devices.filled(), at, "volumeDevices");
-    for (index, mount) in volume_mounts.iter().flatten().enumerate() {
-        volume::mount(&format!("{at}.volumeMounts[{index}]"), mount, holds);
-    }
+    volume_mounts.iter().flatten().for_each(volume::mount);
 }
 
 /// `$(NAME)` and `$$` mean something else after expansion, so text with them cannot be passed on as it is.
