@@ -33,6 +33,7 @@ mod runtime;
 mod takeover;
 #[path = "../tcp_proxy/mod.rs"]
 mod tcp_proxy;
+mod volumes;
 mod witness;
 mod workloads;
 
@@ -87,6 +88,9 @@ cases! {
     node::the_node_and_its_lease_are_as_a_kubelets,
     node::configz_decodes_as_the_kubelets_configuration,
     node::a_pod_finds_its_token_authority_and_namespace,
+    volumes::a23_a33_each_kind_has_its_files_modes_and_owners,
+    volumes::a_directory_outlives_containers_and_the_agent_and_labels_are_followed,
+    volumes::a31_what_cannot_be_mounted_is_told_and_comes_when_it_can,
     restarts::b34_b36_kill_9_and_start_change_nothing_that_others_see,
     takeover::what_a_kubelet_started_is_taken_over_as_it_runs,
     network::b62_a_black_holed_watch_is_noticed_and_nothing_is_missed,

@@ -96,7 +96,7 @@ mod tests {
     #[test]
     fn the_rich_manifest_is_a_pod() {
         let pod = judged(&rich()).unwrap_or_else(|problems| panic!("{problems:?}"));
-        assert_eq!((pod.full_name(), pod.held.len()), ("ns/web-n".to_owned(), 2));
+        assert_eq!((pod.full_name(), pod.held.len()), ("ns/web-n".to_owned(), 1));
     }
 
     proptest! {
