@@ -37,7 +37,7 @@ use crate::runtime::seam::Seam;
 use crate::runtime::watch::RuntimeWatch;
 use crate::source::desired::Desired;
 use crate::supervise::Supervisor;
-use crate::volume::Volumes;
+use crate::volume::{Allocatable, Volumes};
 
 /// Creates that count at a time: the runtime's throughput on two cores is reached at four (`RunPodSandbox` with
 /// CNI: 12.4 pods a second at two at once, 15.1 at four, 15.3 at eight).
@@ -122,6 +122,7 @@ pub fn start(
         parts.dirs.clone(),
         parts.clock.clone(),
         parts.events.clone(),
+        Allocatable::new(parts.place.clone(), parts.site.node.memory),
     );
     supervisor.spawn_core("volumes", volumes.refresher().run(stop.clone()));
     let on_disk = pods_on_disk(parts.disk.as_ref(), &parts.dirs);
@@ -140,6 +141,7 @@ pub fn start(
         pulls: Slots::new(parts.pulls, parts.pulls, Duration::MAX),
         pulled: Arc::clone(&pulled),
         volumes,
+        runtime: runtime_state.clone(),
         objects: parts.objects,
     };
     let starts = actor.creates.in_use();

@@ -99,6 +99,25 @@ pub enum Change {
     Rename(PathBuf, PathBuf),
     /// Removes whatever is there, a directory with all that is in it; but refuses to cross a mount point.
     Remove(PathBuf),
+    /// Gives a directory or a regular file these attributes; anything else there is an error.
+    SetAttributes(PathBuf, Attributes),
+}
+
+/// What a path of the host leads to, all links followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileKind {
+    /// A directory.
+    Directory,
+    /// A regular file.
+    File,
+    /// A socket.
+    Socket,
+    /// A character device.
+    CharDevice,
+    /// A block device.
+    BlockDevice,
+    /// Anything else, such as a pipe.
+    Other,
 }
 
 /// A file system in memory.
@@ -108,6 +127,8 @@ pub struct Tmpfs {
     pub size: u64,
     /// Of its top directory; an owner is not set.
     pub top: Attributes,
+    /// Set-uid bits and device nodes in it mean nothing.
+    pub hardened: bool,
 }
 
 /// A mount point.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::Disk;
-use super::contents::{Change, Contents, Mounted, Tmpfs};
+use super::contents::{Change, Contents, FileKind, Mounted, Tmpfs};
 use super::memory_volume::Volumes;
 
 /// A disk in memory. Contents outlive whoever uses it, so a test can open them again as after a crash.
@@ -218,5 +218,23 @@ impl Disk for MemoryDisk {
 
     fn mounts(&self, path: &Path) -> io::Result<Vec<Mounted>> {
         Ok(self.lock().mounts(path))
+    }
+
+    fn give_to_group(&self, root: &Path, gid: u32) -> io::Result<()> {
+        self.simple(|state| state.give_to_group(root, gid))
+    }
+
+    fn kind(&self, path: &Path) -> io::Result<Option<FileKind>> {
+        let state = self.lock();
+        let directory = state.directories.contains(path).then_some(FileKind::Directory);
+        Ok(directory.or_else(|| state.files.contains_key(path).then_some(FileKind::File)))
+    }
+
+    fn create_host_dir(&self, path: &Path) -> io::Result<()> {
+        self.create_dir_all(path)
+    }
+
+    fn create_host_file(&self, path: &Path) -> io::Result<()> {
+        self.create_public(path)
     }
 }

@@ -67,6 +67,26 @@ impl State {
                 self.move_entry(&from, to)?;
             }
             Change::Remove(path) => self.remove_all(&root.join(path))?,
+            Change::SetAttributes(path, attributes) => {
+                let path = root.join(path);
+                if !self.files.contains_key(&path) && !self.directories.contains(&path) {
+                    return Err(io::ErrorKind::NotFound.into());
+                }
+                self.give(path, attributes, false);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn give_to_group(&mut self, root: &Path, gid: u32) -> io::Result<()> {
+        let files = self.files.keys().map(|path| (path.clone(), 0o660));
+        let directories = self.directories.iter().map(|path| (path.clone(), 0o2770));
+        let all: Vec<_> = files.chain(directories).filter(|(path, _)| path.starts_with(root)).collect();
+        for (path, more) in all {
+            let born = Attributes { mode: 0o640, uid: Some(0), gid: Some(0) };
+            let known = self.volumes.attributes.get(&path).copied().unwrap_or(born);
+            let given = Attributes { mode: known.mode | more, gid: Some(gid), ..known };
+            self.volumes.attributes.insert(path, given);
         }
         Ok(())
     }

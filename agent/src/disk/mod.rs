@@ -3,6 +3,8 @@
 
 mod beneath;
 pub mod contents;
+mod group;
+mod host_path;
 mod memory;
 mod memory_volume;
 mod mounts;
@@ -13,7 +15,7 @@ mod tree;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use contents::{Change, Contents, Mounted, Tmpfs};
+use contents::{Change, Contents, FileKind, Mounted, Tmpfs};
 pub use memory::{Failing, MemoryDisk};
 pub use real::RealDisk;
 
@@ -54,4 +56,14 @@ pub trait Disk: std::fmt::Debug + Send + Sync + 'static {
     fn unmount(&self, path: &Path) -> io::Result<()>;
     /// Mount points that are `path` or lie under it, in the order of mounting.
     fn mounts(&self, path: &Path) -> io::Result<Vec<Mounted>>;
+    /// Gives a directory with all beneath it to a group, which may then read and write: files get 0660, directories
+    /// setgid and 0770, on top of what they have. Follows no link and crosses no mount. The directory itself comes
+    /// last: until then the work is seen to be unfinished.
+    fn give_to_group(&self, root: &Path, gid: u32) -> io::Result<()>;
+    /// What a path of the host leads to, links followed; none if nothing is there.
+    fn kind(&self, path: &Path) -> io::Result<Option<FileKind>>;
+    /// Makes a directory of the host's and its parents, mode 0755; one that exists is success.
+    fn create_host_dir(&self, path: &Path) -> io::Result<()>;
+    /// Makes an empty file of the host's, mode 0644, in a directory that exists; one that exists keeps its content.
+    fn create_host_file(&self, path: &Path) -> io::Result<()>;
 }

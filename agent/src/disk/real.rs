@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 
 use nix::fcntl::OFlag;
 
-use super::contents::{Change, Contents, Mounted, Tmpfs};
-use super::{Disk, beneath, tmpfs, tree};
+use super::contents::{Change, Contents, FileKind, Mounted, Tmpfs};
+use super::{Disk, beneath, group, host_path, tmpfs, tree};
 
 /// Mode of the agent's own directories.
 const DIRECTORY_MODE: u32 = 0o750;
@@ -161,6 +161,22 @@ impl Disk for RealDisk {
 
     fn mounts(&self, path: &Path) -> io::Result<Vec<Mounted>> {
         tmpfs::mounts(path)
+    }
+
+    fn give_to_group(&self, root: &Path, gid: u32) -> io::Result<()> {
+        group::give(root, gid)
+    }
+
+    fn kind(&self, path: &Path) -> io::Result<Option<FileKind>> {
+        host_path::kind(path)
+    }
+
+    fn create_host_dir(&self, path: &Path) -> io::Result<()> {
+        host_path::create_dir(path)
+    }
+
+    fn create_host_file(&self, path: &Path) -> io::Result<()> {
+        host_path::create_file(path)
     }
 }
 

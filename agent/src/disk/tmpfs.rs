@@ -16,18 +16,18 @@ const MOUNTINFO: &str = "/proc/self/mountinfo";
 /// came to be; before that the kernel refuses the word.
 pub(super) fn mount(path: &Path, tmpfs: &Tmpfs) -> io::Result<()> {
     let options = options(tmpfs);
-    match mount_with(path, &format!("{options},noswap")) {
-        Err(Errno::EINVAL) => Ok(mount_with(path, &options)?),
+    let flags = if tmpfs.hardened { MsFlags::MS_NOSUID | MsFlags::MS_NODEV } else { MsFlags::empty() };
+    match mount_with(path, flags, &format!("{options},noswap")) {
+        Err(Errno::EINVAL) => Ok(mount_with(path, flags, &options)?),
         result => Ok(result?),
     }
 }
 
-fn mount_with(path: &Path, options: &str) -> nix::Result<()> {
-    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+fn mount_with(path: &Path, flags: MsFlags, options: &str) -> nix::Result<()> {
     nix_mount(Some("tmpfs"), path, Some("tmpfs"), flags, Some(options))
 }
 
-fn options(Tmpfs { size, top }: &Tmpfs) -> String {
+fn options(Tmpfs { size, top, hardened: _ }: &Tmpfs) -> String {
     let group = top.gid.map(|gid| format!(",gid={gid}")).unwrap_or_default();
     format!("size={size},mode={:o}{group}", top.mode)
 }
@@ -72,6 +72,6 @@ mod tests {
     #[test]
     fn options_are_the_kernels() {
         let top = Attributes { mode: 0o2755, uid: None, gid: Some(7) };
-        assert_eq!(options(&Tmpfs { size: 1024, top }), "size=1024,mode=2755,gid=7");
+        assert_eq!(options(&Tmpfs { size: 1024, top, hardened: true }), "size=1024,mode=2755,gid=7");
     }
 }

@@ -108,7 +108,7 @@ impl Fetch {
 
     /// The text of an answer. The API server learns of a pod and of what its node may read for it by a watch of its
     /// own, a moment after it or before it tells this node: a first refusal is asked about again.
-    async fn call(&self, request: Request<Vec<u8>>) -> Result<String, kube::Error> {
+    pub(super) async fn call(&self, request: Request<Vec<u8>>) -> Result<String, kube::Error> {
         for pause in REFUSED_AGAIN {
             match self.call_once(request.clone()).await {
                 Err(kube::Error::Api(status)) if status.is_forbidden() => tokio::time::sleep(pause).await,

@@ -22,6 +22,7 @@ mod list_watch;
 pub mod manifests;
 pub mod references;
 pub mod service;
+mod trust;
 mod wire;
 
 use std::collections::BTreeSet;

@@ -10,7 +10,7 @@ use pinnace_cri::error::Error;
 use pinnace_cri::id::{ContainerId, PodUid, SandboxId};
 use pinnace_cri::image::Image;
 use pinnace_cri::v1::ImageSpec;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::chain::Chain;
 use crate::clock::Clock;
@@ -26,6 +26,7 @@ use crate::pod::prepare::{self, Instance};
 use crate::pod::sandbox;
 use crate::pod::slots::Slots;
 use crate::pod::step::Step;
+use crate::runtime::watch::RuntimeState;
 use crate::volume::{self, Volumes};
 
 /// What all pods' steps are carried out with.
@@ -57,6 +58,8 @@ pub struct Actor {
     pub pulled: Arc<Notify>,
     /// The pods' volumes.
     pub volumes: Volumes,
+    /// What the runtime says of itself.
+    pub runtime: watch::Receiver<RuntimeState>,
     /// What pods refer to.
     pub objects: Objects,
 }

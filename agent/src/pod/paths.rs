@@ -7,6 +7,8 @@ use std::path::{Component, Path, PathBuf};
 
 use pinnace_cri::id::PodUid;
 
+use crate::volume::plan::Plugin;
+
 /// The directories of one instance of the agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dirs {
@@ -68,10 +70,16 @@ impl Dirs {
         self.pod(uid).join("volumes")
     }
 
-    /// Directory of a projected volume, the kubelet's own place for it; `name` must be one component.
+    /// Directory of a volume, the kubelet's own place for it; `name` must be one component.
     #[must_use]
-    pub fn projected_volume(&self, uid: &PodUid, name: &str) -> PathBuf {
-        self.volumes(uid).join("kubernetes.io~projected").join(name)
+    pub fn volume(&self, uid: &PodUid, plugin: Plugin, name: &str) -> PathBuf {
+        self.volumes(uid).join(plugin.directory()).join(name)
+    }
+
+    /// What says of a volume on the disk that it is whole, the kubelet's own place for it.
+    #[must_use]
+    pub fn volume_mark(&self, uid: &PodUid, plugin: Plugin, name: &str) -> PathBuf {
+        self.pod(uid).join("plugins").join(plugin.directory()).join(name).join("ready")
     }
 
     /// Log directory of a pod: the sandbox's `log_directory`.

@@ -2,6 +2,7 @@
 //! elsewhere. Each part has a file of its own; this one puts them in order. A failure is the container's
 //! `CreateContainerConfigError`, and nothing was made in the runtime by then.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use k8s_openapi::api::core::v1::{Container, PodSpec};
@@ -48,15 +49,29 @@ pub struct Prepared {
 
 /// Prepares an instance.
 pub(crate) async fn prepare(actor: &Actor, instance: Instance<'_>) -> Result<Prepared, Failure> {
-    let Instance { pod, spec, container, .. } = instance;
+    let Instance { spec, container, .. } = instance;
     if let Some(why) = security::refuses_root(spec, container) {
         return Err(Failure::plain(REASON, why));
     }
     Ok(Prepared {
         message_file: lay_out(actor, instance).await?,
         env: env::variables(container.env.as_deref().unwrap_or_default()),
-        mounts: mounts::of_volumes(&pod.uid, container, &actor.dirs),
+        mounts: mounts_of(actor, instance).map_err(|why| Failure::plain(REASON, why))?,
     })
+}
+
+fn mounts_of(actor: &Actor, instance: Instance<'_>) -> Result<Vec<Mount>, String> {
+    let Instance { pod, spec, container, .. } = instance;
+    let (sub_paths, images) = (BTreeMap::new(), BTreeMap::new());
+    let around = mounts::Around {
+        uid: &pod.uid,
+        dirs: &actor.dirs,
+        sub_paths: &sub_paths,
+        images: &images,
+        // The default handler's name is empty.
+        recursive_read_only: actor.runtime.borrow().mounts_read_only_recursively(""),
+    };
+    mounts::of_volumes(spec, container, &around)
 }
 
 /// Directories and the file for the termination message, which the container's user must be able to write.

@@ -61,7 +61,8 @@ mod tests {
     use crate::disk::{Failing, MemoryDisk};
 
     const VOLUMES: &str = "/r/pods/u1/volumes";
-    const TMPFS: Tmpfs = Tmpfs { size: 1, top: Attributes { mode: 0o755, uid: None, gid: None } };
+    const TMPFS: Tmpfs =
+        Tmpfs { size: 1, top: Attributes { mode: 0o755, uid: None, gid: None }, hardened: true };
 
     fn mounted(paths: &[&str]) -> MemoryDisk {
         let disk = MemoryDisk::default();

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
-use pinnace::disk::contents::{Change, Contents, Mounted, Tmpfs};
+use pinnace::disk::contents::{Change, Contents, FileKind, Mounted, Tmpfs};
 use pinnace::disk::{Disk, RealDisk};
 use tower::Service;
 
@@ -175,5 +175,21 @@ impl Disk for FatalDisk {
 
     fn mounts(&self, path: &Path) -> io::Result<Vec<Mounted>> {
         RealDisk.mounts(path)
+    }
+
+    fn give_to_group(&self, root: &Path, gid: u32) -> io::Result<()> {
+        self.around("give_to_group", root, || RealDisk.give_to_group(root, gid))
+    }
+
+    fn kind(&self, path: &Path) -> io::Result<Option<FileKind>> {
+        RealDisk.kind(path)
+    }
+
+    fn create_host_dir(&self, path: &Path) -> io::Result<()> {
+        self.around("create_host_dir", path, || RealDisk.create_host_dir(path))
+    }
+
+    fn create_host_file(&self, path: &Path) -> io::Result<()> {
+        self.around("create_host_file", path, || RealDisk.create_host_file(path))
     }
 }
