@@ -22,9 +22,9 @@ use crate::pod::container::{self, Site};
 use crate::pod::job::{Done, Failure, Job};
 use crate::pod::paths::{self, Dirs, is_component};
 use crate::pod::prepare::{self, Instance};
-use crate::pod::sandbox;
 use crate::pod::slots::Slots;
 use crate::pod::step::Step;
+use crate::pod::userns::Userns;
 use crate::volume::{self, Volumes};
 
 /// What all pods' steps are carried out with.
@@ -54,6 +54,8 @@ pub struct Actor {
     pub pulled: Arc<Notify>,
     /// The pods' volumes.
     pub volumes: Volumes,
+    /// The pods' user namespaces.
+    pub userns: Userns,
 }
 
 impl Actor {
@@ -134,7 +136,6 @@ impl Actor {
 
     async fn run_sandbox(&self, job: &Job, attempt: u32) -> Result<Done, Failure> {
         let (Some(pod), Some(names)) = (&job.pod, &job.names) else { return Err(no_spec()) };
-        let config = sandbox::config(pod, attempt, &self.dirs, &self.site.owner).ok_or_else(no_spec)?;
         if attempt > 0 {
             let message = "Pod sandbox changed, it will be killed and re-created.";
             self.events.normal(&job.object, "SandboxChanged", message, self.clock.now().wall);
@@ -146,18 +147,19 @@ impl Actor {
             disk.create_dir_all(&logs)
         })
         .await?;
-        match self.client.run_sandbox(config, "").await {
-            Ok(_) => Ok(Done::Changed),
-            Err(error) => {
-                let failure = Failure::call("FailedCreatePodSandBox", true, &error);
-                // A pod that is to go may take its sandbox away in the making: that is no failure of it.
-                if !job.leaving.is_cancelled() {
-                    let message = format!("Failed to create pod sandbox: {}", failure.message);
-                    let wall = self.clock.now().wall;
-                    self.events.warning(&job.object, "FailedCreatePodSandBox", &message, wall);
-                }
-                Err(failure)
-            }
+        let config = prepare::sandbox(self, pod, attempt).await;
+        let config = config.inspect_err(|failure| self.sandbox_failed(job, failure))?;
+        let made = self.client.run_sandbox(config, "").await;
+        let made = made.map_err(|error| Failure::call("FailedCreatePodSandBox", true, &error));
+        made.inspect_err(|failure| self.sandbox_failed(job, failure)).map(|_| Done::Changed)
+    }
+
+    fn sandbox_failed(&self, job: &Job, failure: &Failure) {
+        // A pod that is to go may take its sandbox away in the making: that is no failure of it.
+        if !job.leaving.is_cancelled() {
+            let message = format!("Failed to create pod sandbox: {}", failure.message);
+            let wall = self.clock.now().wall;
+            self.events.warning(&job.object, "FailedCreatePodSandBox", &message, wall);
         }
     }
 
@@ -195,8 +197,7 @@ impl Actor {
         let prepared = Box::pin(prepare::prepare(self, instance)).await;
         let prepared = prepared.inspect_err(|failure| self.error(job, wanted.name, &failure.message))?;
         let config = container::config(instance, prepared, &self.site);
-        let around =
-            sandbox::config(pod, sandbox_attempt, &self.dirs, &self.site.owner).ok_or_else(no_spec)?;
+        let around = prepare::sandbox(self, pod, sandbox_attempt).await?;
         match self.client.create_container(sandbox, config, around).await {
             Ok(id) => {
                 let object = job.container(wanted.name);
@@ -308,6 +309,7 @@ impl Actor {
             disk.remove_tree(&dirs.pod(&uid))
         })
         .await?;
+        self.userns.release(&job.uid);
         Ok(Done::TracesGone)
     }
 

@@ -4,16 +4,15 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{ContainerPort, PodSpec};
 use pinnace_cri::labels;
-use pinnace_cri::v1::{LinuxPodSandboxConfig, PodSandboxConfig, PodSandboxMetadata, PortMapping, Protocol};
+use pinnace_cri::v1::{PodSandboxConfig, PodSandboxMetadata, PortMapping, Protocol};
 
 use crate::pod::paths::{Dirs, PodNames};
-use crate::pod::security;
 use crate::source::desired::DesiredPod;
 
 /// Longest host name, in bytes.
 const HOSTNAME_BYTES: usize = 63;
 
-/// Builds the message; none if the pod's names cannot be paths, which validation rules out.
+/// Builds the message but for its Linux part; none if the pod's names cannot be paths, which validation rules out.
 #[must_use]
 pub fn config(pod: &DesiredPod, attempt: u32, dirs: &Dirs, owner: &str) -> Option<PodSandboxConfig> {
     let names = PodNames::new(&pod.namespace, &pod.name, &pod.uid)?;
@@ -30,10 +29,6 @@ pub fn config(pod: &DesiredPod, attempt: u32, dirs: &Dirs, owner: &str) -> Optio
         port_mappings: ports(spec),
         labels: sandbox_labels(pod, owner),
         annotations: pod.pod.metadata.annotations.clone().unwrap_or_default(),
-        linux: Some(LinuxPodSandboxConfig {
-            security_context: Some(security::of_sandbox(spec)),
-            ..LinuxPodSandboxConfig::default()
-        }),
         ..PodSandboxConfig::default()
     })
 }

@@ -137,7 +137,7 @@ impl Rig {
             site: Site {
                 owner: NODE.to_owned(),
                 node: Memory { memory: 4 << 30, cfs_period: Some(100_000) },
-                security: Defaults { seccomp_default: false, seccomp_root: root.join("seccomp") },
+                security: Defaults::bare(root.join("seccomp")),
             },
             pace: make.pace,
             relist: relist::Config::default(),
@@ -146,6 +146,7 @@ impl Rig {
             events: events.clone(),
             objects: pinnace::objects::Objects::default(),
             place: place_reader,
+            ids_per_pod: 65_536,
         };
         let board = app::start(parts, opened, merged_reader, &supervisor);
         let joining = join::Parts {
