@@ -2,12 +2,13 @@
 
 use k8s_openapi::api::core::v1::{
     ClusterTrustBundleProjection, ConfigMapProjection, ConfigMapVolumeSource, DownwardAPIProjection,
-    DownwardAPIVolumeFile, DownwardAPIVolumeSource, EmptyDirVolumeSource, HostPathVolumeSource, ImageVolumeSource, KeyToPath,
-    ObjectFieldSelector, ProjectedVolumeSource, ResourceFieldSelector, SecretProjection, SecretVolumeSource,
-    ServiceAccountTokenProjection, Volume, VolumeMount, VolumeProjection,
+    DownwardAPIVolumeFile, DownwardAPIVolumeSource, EmptyDirVolumeSource, HostPathVolumeSource,
+    ImageVolumeSource, KeyToPath, ObjectFieldSelector, ProjectedVolumeSource, ResourceFieldSelector,
+    SecretProjection, SecretVolumeSource, ServiceAccountTokenProjection, Volume, VolumeMount,
+    VolumeProjection,
 };
 
-use super::{Filled, Holds};
+use super::Holds;
 
 pub(super) fn volume(index: usize, volume: &Volume, holds: &mut Holds) {
     let Some(kind) = kind(volume) else {
