@@ -38,7 +38,7 @@ use crate::runtime::seam::Seam;
 use crate::runtime::watch::RuntimeWatch;
 use crate::source::desired::Desired;
 use crate::supervise::Supervisor;
-use crate::volume::{Allocatable, Volumes};
+use crate::volume::{Allocatable, Volumes, changes};
 
 /// Creates that count at a time: the runtime's throughput on two cores is reached at four (`RunPodSandbox` with
 /// CNI: 12.4 pods a second at two at once, 15.1 at four, 15.3 at eight).
@@ -130,6 +130,8 @@ pub fn start(
     supervisor.spawn_core("volumes", volumes.refresher().run(stop.clone()));
     let userns =
         Userns::new(Arc::clone(&parts.disk), parts.dirs.clone(), runtime_state.clone(), parts.ids_per_pod);
+    let changes = changes::pass_on(parts.objects.clone(), volumes.clone(), stop.clone());
+    supervisor.spawn_core("changed objects of volumes", changes);
     let on_disk = pods_on_disk(parts.disk.as_ref(), &parts.dirs);
     let pulled = Arc::new(Notify::new());
     let actor = Actor {

@@ -137,7 +137,8 @@ async fn start(
     is_new_root: bool,
     supervisor: &Supervisor,
 ) -> Result<Board, StartError> {
-    let manifests = spawn_source(config, clock, &opened, supervisor);
+    let alone = config.kubeconfig.is_none().then(Objects::default);
+    let manifests = spawn_source(config, clock, &opened, alone.as_ref(), supervisor);
     let kernel = enforcement::read();
     let (place, place_reader) = watch::channel(Arc::new(first_place(config, &kernel)));
     let mut parts = parts(config, kernel, Arc::clone(disk), clock.clone(), place_reader)?;
@@ -146,6 +147,7 @@ async fn start(
         supervisor
             .spawn_core("strangers", strangers::tell(parts.client.clone(), parts.endpoint.clone(), stop));
     }
+    parts.objects = alone.unwrap_or_default();
     let Some(kubeconfig) = &config.kubeconfig else {
         alone::tell_place(config, place, supervisor);
         return Ok(app::start(parts, opened, manifests, supervisor));
@@ -172,11 +174,13 @@ async fn open_journal(disk: Arc<dyn Disk>, root: &Path) -> Result<Opened, StartE
         .map_err(|error| machine("the journal", std::io::Error::other(error)))
 }
 
-/// The static pod directory; without one, an empty wish that counts as synced.
+/// The static pod directory; without one, an empty wish that counts as synced. Without an API server its ConfigMaps and
+/// Secrets are told to `alone`.
 fn spawn_source(
     config: &Config,
     clock: &Clock,
     opened: &Opened,
+    alone: Option<&Objects>,
     supervisor: &Supervisor,
 ) -> watch::Receiver<Arc<Desired>> {
     let (out, desired) = watch::channel(Arc::new(Desired::default()));
@@ -192,7 +196,10 @@ fn spawn_source(
     };
     let admitted = cluster::admitted(opened, |origin| matches!(origin, Origin::File(_)));
     let files = files::Config { path, period: config.file_check_frequency, node: config.node_name.clone() };
-    let files = Files::new(files, clock.clone(), admitted, out);
+    let mut files = Files::new(files, clock.clone(), admitted, out);
+    if let Some(objects) = alone {
+        files = files.alone_with(objects.clone());
+    }
     supervisor.spawn_core("manifests", files.run(supervisor.stop_token()));
     desired
 }
