@@ -47,6 +47,11 @@ const CREATES: usize = 4;
 const TEARDOWNS: usize = 8;
 /// Creates under way, hung ones included.
 const CREATES_IN_FLIGHT: usize = 32;
+/// Set-ups of a pod's volumes that count at a time: enough to be ahead of the creates, and no more, since the API
+/// server's work for the last pod of many would delay the first.
+const SET_UPS: usize = 8;
+/// Set-ups under way, hung ones included: each holds next to nothing.
+const SET_UPS_IN_FLIGHT: usize = 512;
 /// Teardowns under way. Larger than for creates, since a stop rightly takes its whole grace: a node full of pods
 /// that ignore TERM must not wait in groups.
 const TEARDOWNS_IN_FLIGHT: usize = 256;
@@ -136,12 +141,14 @@ pub fn start(
         clock: parts.clock,
         creates: Slots::new(CREATES, CREATES_IN_FLIGHT, LENT_FOR),
         teardowns: Slots::new(TEARDOWNS, TEARDOWNS_IN_FLIGHT, LENT_FOR),
+        set_ups: Slots::new(SET_UPS, SET_UPS_IN_FLIGHT, LENT_FOR),
         pulls: Slots::new(parts.pulls, parts.pulls, Duration::MAX),
         pulled: Arc::clone(&pulled),
         volumes,
         userns,
     };
     let place = features::keep(parts.place, runtime_state.clone(), supervisor);
+    let starts = actor.creates.in_use();
     let tools = Tools {
         actor: Arc::new(actor),
         supervisor: supervisor.clone(),
@@ -166,6 +173,7 @@ pub fn start(
         desired,
         journal: condition,
         events: parts.events,
+        starts,
         pulled,
         objects: None,
         membership: None,

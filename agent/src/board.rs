@@ -46,6 +46,8 @@ pub struct Board {
     pub journal: watch::Receiver<Option<String>>,
     /// Events.
     pub events: EventLog,
+    /// Whether pods are being started.
+    pub starts: watch::Receiver<bool>,
     /// Notified when an image was pulled.
     pub pulled: Arc<Notify>,
     /// Pods as the API has them; none without one.

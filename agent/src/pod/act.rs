@@ -48,6 +48,8 @@ pub struct Actor {
     pub creates: Slots,
     /// Calls that take something down.
     pub teardowns: Slots,
+    /// Set-ups of volumes.
+    pub set_ups: Slots,
     /// Image pulls.
     pub pulls: Slots,
     /// Notified when an image was pulled.
@@ -64,8 +66,8 @@ impl Actor {
         let place = job.place;
         let slots = match &job.step {
             Step::EnsureImage { .. } => return Box::pin(self.ensure_image(&job)).await,
-            // Not the runtime's work: their calls have bounds of their own.
-            Step::SetUpVolumes => return Box::pin(volume::step::set_up(&self, &job)).await,
+            // Not the runtime's work.
+            Step::SetUpVolumes => self.set_ups.clone(),
             Step::TearDownVolumes => return Box::pin(volume::step::tear_down(&self, &job)).await,
             step if step.is_teardown() => self.teardowns.clone(),
             _ => self.creates.clone(),

@@ -42,6 +42,7 @@ pub struct DesiredPod {
     /// Where it comes from.
     pub origin: Origin,
     /// The whole pod. Of a pod of the API: metadata and spec, and of the status only a terminal phase.
+    #[serde(deserialize_with = "shared_pod")]
     pub pod: Arc<Pod>,
     /// Fields that are not built yet; not empty means that nothing of this pod is started.
     pub held: Vec<Held>,
@@ -129,6 +130,10 @@ impl std::fmt::Display for Problem {
             None => write!(out, "{}: {}", self.file.display(), self.reason),
         }
     }
+}
+
+fn shared_pod<'de, D: serde::Deserializer<'de>>(input: D) -> Result<Arc<Pod>, D::Error> {
+    crate::api::decoded::by_value(input).map(Arc::new)
 }
 
 /// Serde form of a [`PodUid`] that refuses on reading what could not be one.
