@@ -297,7 +297,10 @@ mod tests {
 
     #[test]
     fn what_pods_may_have_is_checked() {
-        check(json!({"allowedUnsafeSysctls": ["net.*", "kernel/msgmax"], "userNamespaces": {"idsPerPod": 131_072}}), &[]);
+        check(
+            json!({"allowedUnsafeSysctls": ["net.*", "kernel/msgmax"], "userNamespaces": {"idsPerPod": 131_072}}),
+            &[],
+        );
         check(
             json!({"allowedUnsafeSysctls": ["net.core.somaxconn", "vm.swappiness", "net.*x"],
                 "userNamespaces": {"idsPerPod": 65_537}}),
