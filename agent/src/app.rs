@@ -38,7 +38,7 @@ use crate::runtime::seam::Seam;
 use crate::runtime::watch::RuntimeWatch;
 use crate::source::desired::Desired;
 use crate::supervise::Supervisor;
-use crate::volume::Volumes;
+use crate::volume::{Allocatable, Volumes};
 
 /// Creates that count at a time: the runtime's throughput on two cores is reached at four (`RunPodSandbox` with
 /// CNI: 12.4 pods a second at two at once, 15.1 at four, 15.3 at eight).
@@ -120,11 +120,12 @@ pub fn start(
     supervisor.spawn_core("runtime watch", runtime.run(stop.clone()));
 
     let volumes = Volumes::new(
-        parts.objects,
+        parts.objects.clone(),
         Arc::clone(&parts.disk),
         parts.dirs.clone(),
         parts.clock.clone(),
         parts.events.clone(),
+        Allocatable::new(parts.place.clone(), parts.site.node.memory),
     );
     supervisor.spawn_core("volumes", volumes.refresher().run(stop.clone()));
     let userns =
@@ -145,10 +146,13 @@ pub fn start(
         pulls: Slots::new(parts.pulls, parts.pulls, Duration::MAX),
         pulled: Arc::clone(&pulled),
         volumes,
+        objects: parts.objects,
+        place: parts.place.clone(),
+        runtime: runtime_state.clone(),
         userns,
     };
-    let place = features::keep(parts.place, runtime_state.clone(), supervisor);
     let starts = actor.creates.in_use();
+    let place = features::keep(parts.place, runtime_state.clone(), supervisor);
     let tools = Tools {
         actor: Arc::new(actor),
         supervisor: supervisor.clone(),

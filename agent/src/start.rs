@@ -27,6 +27,7 @@ use crate::node::refusal::Refusal;
 use crate::objects::Objects;
 use crate::pod::admit::Place;
 use crate::pod::container::Site;
+use crate::pod::dns;
 use crate::pod::mind::Pace;
 use crate::pod::paths::Dirs;
 use crate::pod::resources::Node;
@@ -46,6 +47,7 @@ use crate::systemd::{Notifier, Watchdog};
 use crate::view::CheckLevel;
 use cluster::{Around, Cluster};
 
+mod alone;
 mod cluster;
 mod refusal;
 
@@ -145,12 +147,13 @@ async fn start(
             .spawn_core("strangers", strangers::tell(parts.client.clone(), parts.endpoint.clone(), stop));
     }
     let Some(kubeconfig) = &config.kubeconfig else {
+        alone::tell_place(config, place, supervisor);
         return Ok(app::start(parts, opened, manifests, supervisor));
     };
     let (cluster, events) = Cluster::new(kubeconfig, config, clock, disk, &opened, supervisor).await;
     let desired = cluster.merged(manifests, supervisor);
     parts.events = events;
-    parts.objects = cluster.referenced();
+    parts.objects = cluster.referenced(config, supervisor);
     let (runtime, objects) = (parts.client.clone(), cluster.objects());
     let board = app::start(parts, opened, desired, supervisor);
     let around = Around { board: &board, runtime, clock: clock.clone(), place, is_new_root, supervisor };
@@ -249,6 +252,7 @@ fn parts(
                 app_armor: kernel.app_armor,
                 masked: kernel.throttling,
             },
+            dns: dns(config),
         },
         pace: Pace { backoff_cap: config.max_container_restart_period, ..Pace::default() },
         relist: relist::Config::default(),
@@ -259,6 +263,15 @@ fn parts(
         place,
         ids_per_pod: config.ids_per_pod,
     })
+}
+
+fn dns(config: &Config) -> dns::Settings {
+    dns::Settings {
+        servers: config.cluster_dns.clone(),
+        domain: config.cluster_domain.clone(),
+        resolv_conf: config.resolv_conf.clone(),
+        in_cluster: config.kubeconfig.is_some(),
+    }
 }
 
 fn address(socket: &Path) -> String {

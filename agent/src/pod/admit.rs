@@ -4,6 +4,7 @@
 //! (`pkg/kubelet/lifecycle/predicate.go`). A pod that the journal knows as admitted is never judged again.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,6 +42,11 @@ pub struct Place {
     pub sysctls: Arc<Allowlist>,
     /// AppArmor is enabled in the kernel.
     pub app_armor: bool,
+    /// Addresses of the node, the primary one first, one of each family at most; empty while they are not known.
+    /// Nothing is judged by them.
+    pub ips: Vec<IpAddr>,
+    /// What the node has for pods, in the units of `allocatable`, as containers are told it. Nothing is judged by it.
+    pub room: BTreeMap<String, i64>,
 }
 
 impl Place {
@@ -58,6 +64,8 @@ impl Place {
             strict_groups: None,
             sysctls: Arc::new(Allowlist::safe(None)),
             app_armor: false,
+            ips: Vec::new(),
+            room: BTreeMap::new(),
         }
     }
 }

@@ -29,6 +29,18 @@ pub struct Held {
     pub reason: String,
 }
 
+impl Held {
+    /// Reason and message of its event. A volume that cannot be had is an event that people and tests look for.
+    #[must_use]
+    pub fn event(&self) -> (&'static str, String) {
+        let Self { field, reason } = self;
+        if field.starts_with("spec.volumes[") {
+            return ("FailedMount", format!("Unable to attach or mount volumes: {field}: {reason}"));
+        }
+        ("Held", format!("Pod is not started: {field}: {reason}"))
+    }
+}
+
 /// One pod that should run, defaulted and validated.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DesiredPod {

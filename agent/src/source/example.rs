@@ -9,6 +9,10 @@ use serde::de::{Deserializer, Error as _, Visitor};
 use serde_json::{Value, json};
 
 use super::desired::{DesiredPod, Origin};
+use crate::pod::container::Site;
+use crate::pod::dns::Settings;
+use crate::pod::resources::Node;
+use crate::pod::security::Defaults;
 
 /// The pod of a manifest, neither defaulted nor validated.
 pub(crate) fn manifest(uid: &str, namespace: &str, name: &str, manifest: Value) -> DesiredPod {
@@ -19,6 +23,16 @@ pub(crate) fn manifest(uid: &str, namespace: &str, name: &str, manifest: Value) 
         origin: Origin::File("/m".into()),
         pod: Arc::new(serde_json::from_value(manifest).unwrap()),
         held: Vec::new(),
+    }
+}
+
+/// A node of a cluster, as it enters messages.
+pub(crate) fn site() -> Site {
+    Site {
+        owner: "node1".into(),
+        node: Node { memory: 4 << 30, cfs_period: Some(100_000) },
+        security: Defaults::bare("/r/seccomp".into()),
+        dns: Settings { domain: "cluster.local".into(), ..Settings::default() },
     }
 }
 

@@ -27,18 +27,6 @@ pub fn held(pod: &Pod) -> Vec<Held> {
     holds.held
 }
 
-/// Further fields that hold a static pod: what they ask for comes from the API.
-#[must_use]
-pub fn held_as_static(pod: &Pod) -> Vec<Held> {
-    let mut holds = Holds::default();
-    let volumes = pod.spec.as_ref().and_then(|spec| spec.volumes.as_deref());
-    volume::of_static_pod(volumes.unwrap_or_default(), &mut holds);
-    for held in &mut holds.held {
-        fields::HELD_STATIC.clone_into(&mut held.reason);
-    }
-    holds.held
-}
-
 /// Collects held fields; the reason comes from [`FIELDS`].
 #[derive(Default)]
 struct Holds {

@@ -155,6 +155,7 @@ fn parts(places: &Places, points: Arc<Points>, disk: Arc<dyn Disk>, clock: Clock
             owner: NODE.to_owned(),
             node: Node { memory: 4 << 30, cfs_period: Some(100_000) },
             security: Defaults::bare(places.root().join("seccomp")),
+            dns: pinnace::pod::dns::Settings::default(),
         },
         pace: Pace {
             retry: pace.retry / FACTOR,

@@ -117,6 +117,7 @@ impl Make {
                 owner: NODE.to_owned(),
                 node: Memory { memory: 4 << 30, cfs_period: Some(100_000) },
                 security: Defaults::bare(root.join("seccomp")),
+                dns: pinnace::pod::dns::Settings::default(),
             },
             pace: self.pace,
             relist: relist::Config::default(),

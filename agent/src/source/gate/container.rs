@@ -41,9 +41,7 @@ pub(super) fn container(at: &str, container: &Container, holds: &mut Holds) {
         security::container(at, context, holds);
     }
     holds.hold_if(volume_devices.filled(), at, "volumeDevices");
-    for (index, mount) in volume_mounts.iter().flatten().enumerate() {
-        volume::mount(&format!("{at}.volumeMounts[{index}]"), mount, holds);
-    }
+    volume_mounts.iter().flatten().for_each(volume::mount);
 }
 
 /// `$(NAME)` and `$$` mean something else after expansion, so text with them cannot be passed on as it is.

@@ -57,11 +57,7 @@ const fn holds(path: &'static str, reason: &'static str) -> Field {
 const SCHEDULER: &str = "concerns the choice of a node only";
 const EXPANSION: &str = "has $(NAME) or $$: references to variables are not expanded yet";
 const PROBES: &str = "probes are not built yet";
-const VOLUMES: &str = "volumes other than projected ones of a serviceAccountToken, a configMap or metadata.namespace are not built yet";
-const SUB_PATHS: &str = "parts of volumes are not built yet";
-/// Why a volume of the API holds a static pod.
-pub(super) const HELD_STATIC: &str = "projected volumes of a static pod are not built yet";
-
+const PERSISTENT: &str = "persistent volumes are not built yet";
 /// Every field that the gate knows, with its state.
 pub const FIELDS: &[Field] = &[
     built("metadata.annotations[]"),
@@ -108,10 +104,29 @@ pub const FIELDS: &[Field] = &[
     built("spec.terminationGracePeriodSeconds"),
     built("spec.tolerations"),
     nothing("spec.topologySpreadConstraints", SCHEDULER),
-    harmless("spec.volumes[]", "projected: serviceAccountToken, configMap, metadata.namespace", VOLUMES),
+    built("spec.volumes[].configMap"),
+    holds("spec.volumes[].csi", "CSI volumes are not built yet"),
+    built("spec.volumes[].downwardAPI"),
+    harmless("spec.volumes[].emptyDir", "on disk or in memory", "huge pages as a medium are not built yet"),
+    holds("spec.volumes[].ephemeral", PERSISTENT),
+    holds("spec.volumes[].gitRepo", "unsupported volume type, which fetched what it liked as root"),
+    built("spec.volumes[].hostPath"),
+    built("spec.volumes[].image"),
+    holds("spec.volumes[].persistentVolumeClaim", PERSISTENT),
+    harmless(
+        "spec.volumes[].projected",
+        "all sources but the two held ones",
+        "podCertificate and a clusterTrustBundle chosen by its signer are not built yet",
+    ),
+    built("spec.volumes[].secret"),
+    // Whatever is not named above.
+    holds("spec.volumes[]", "unsupported volume type"),
     built("spec.securityContext.appArmorProfile"),
     built("spec.securityContext.fsGroup"),
-    nothing("spec.securityContext.fsGroupChangePolicy", "concerns volumes only"),
+    nothing(
+        "spec.securityContext.fsGroupChangePolicy",
+        "concerns volumes that were there before the pod; what is built begins with the group",
+    ),
     built("spec.securityContext.runAsGroup"),
     built("spec.securityContext.runAsNonRoot"),
     built("spec.securityContext.runAsUser"),
@@ -155,16 +170,12 @@ pub const FIELDS: &[Field] = &[
     built("spec.containers[].tty"),
     holds("spec.containers[].volumeDevices", "block devices are not built yet"),
     built("spec.containers[].volumeMounts[].mountPath"),
-    harmless(
-        "spec.containers[].volumeMounts[].mountPropagation",
-        "None",
-        "other propagations are not built yet",
-    ),
+    built("spec.containers[].volumeMounts[].mountPropagation"),
     built("spec.containers[].volumeMounts[].name"),
-    nothing("spec.containers[].volumeMounts[].readOnly", "the volumes that are built are read-only"),
-    harmless("spec.containers[].volumeMounts[].recursiveReadOnly", "Disabled", "is not built yet"),
-    holds("spec.containers[].volumeMounts[].subPath", SUB_PATHS),
-    holds("spec.containers[].volumeMounts[].subPathExpr", SUB_PATHS),
+    built("spec.containers[].volumeMounts[].readOnly"),
+    built("spec.containers[].volumeMounts[].recursiveReadOnly"),
+    built("spec.containers[].volumeMounts[].subPath"),
+    built("spec.containers[].volumeMounts[].subPathExpr"),
     built("spec.containers[].workingDir"),
     built("spec.containers[].securityContext.allowPrivilegeEscalation"),
     built("spec.containers[].securityContext.appArmorProfile"),
