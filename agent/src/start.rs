@@ -20,6 +20,7 @@ use crate::clock::Clock;
 use crate::config::effective::Config;
 use crate::disk::{Disk, RealDisk};
 use crate::events::EventLog;
+use crate::host::enforcement::{self, Enforcement};
 use crate::journal::{Journal, Opened};
 use crate::lock::{InstanceLock, LockError};
 use crate::node::refusal::Refusal;
@@ -31,6 +32,7 @@ use crate::pod::mind::Pace;
 use crate::pod::paths::Dirs;
 use crate::pod::resources::Node;
 use crate::pod::security::Defaults;
+use crate::pod::security::sysctl::Allowlist;
 use crate::runtime::strangers;
 use crate::runtime::watch::PERIOD;
 use crate::server::admin::Admin;
@@ -137,8 +139,9 @@ async fn start(
 ) -> Result<Board, StartError> {
     let alone = config.kubeconfig.is_none().then(Objects::default);
     let manifests = spawn_source(config, clock, &opened, alone.as_ref(), supervisor);
-    let (place, place_reader) = watch::channel(Arc::new(Place::bare(&config.node_name, config.max_pods)));
-    let mut parts = parts(config, Arc::clone(disk), clock.clone(), place_reader)?;
+    let kernel = enforcement::read();
+    let (place, place_reader) = watch::channel(Arc::new(first_place(config, &kernel)));
+    let mut parts = parts(config, kernel, Arc::clone(disk), clock.clone(), place_reader)?;
     if config.node.is_virtual {
         let stop = supervisor.stop_token();
         supervisor
@@ -201,8 +204,25 @@ fn spawn_source(
     desired
 }
 
+/// The node before anybody has told of it.
+fn first_place(config: &Config, kernel: &Enforcement) -> Place {
+    let mut sysctls = Allowlist::safe(kernel.kernel);
+    for pattern in &config.allowed_unsafe_sysctls {
+        // The configuration was checked; what is wrong with it all the same is not allowed.
+        if let Err(reason) = sysctls.allow(pattern) {
+            tracing::warn!(reason, "a sysctl cannot be allowed");
+        }
+    }
+    Place {
+        sysctls: Arc::new(sysctls),
+        app_armor: kernel.app_armor,
+        ..Place::bare(&config.node_name, config.max_pods)
+    }
+}
+
 fn parts(
     config: &Config,
+    kernel: Enforcement,
     disk: Arc<dyn Disk>,
     clock: Clock,
     place: watch::Receiver<Arc<Place>>,
@@ -233,7 +253,12 @@ fn parts(
         site: Site {
             owner: config.node_name.clone(),
             node,
-            security: Defaults { seccomp_default: config.seccomp_default, seccomp_root },
+            security: Defaults {
+                seccomp_default: config.seccomp_default,
+                seccomp_root,
+                app_armor: kernel.app_armor,
+                masked: kernel.throttling,
+            },
             dns: dns(config),
         },
         pace: Pace { backoff_cap: config.max_container_restart_period, ..Pace::default() },
@@ -243,6 +268,7 @@ fn parts(
         events: EventLog::default(),
         objects: Objects::default(),
         place,
+        ids_per_pod: config.ids_per_pod,
     })
 }
 

@@ -23,10 +23,10 @@ use crate::pod::container::{self, Site};
 use crate::pod::job::{Done, Failure, Job};
 use crate::pod::paths::{Dirs, is_component};
 use crate::pod::prepare::{self, Instance};
-use crate::pod::sandbox;
 use crate::pod::slots::Slots;
 use crate::pod::step::Step;
 use crate::pod::traces;
+use crate::pod::userns::Userns;
 use crate::runtime::watch::RuntimeState;
 use crate::volume::{self, Volumes};
 
@@ -65,6 +65,8 @@ pub struct Actor {
     pub place: watch::Receiver<Arc<Place>>,
     /// What the runtime says of itself.
     pub runtime: watch::Receiver<RuntimeState>,
+    /// The pods' user namespaces.
+    pub userns: Userns,
 }
 
 impl Actor {
@@ -149,7 +151,6 @@ impl Actor {
             let message = "Pod sandbox changed, it will be killed and re-created.";
             self.events.normal(&job.object, "SandboxChanged", message, self.clock.now().wall);
         }
-        let config = prepare::sandbox(self, job, pod, attempt).await?;
         let (dir, logs) = (self.dirs.pod(names.uid()), self.dirs.pod_log(names));
         // The pod's own directory first: by it the next start finds what this one may leave.
         self.on_disk("FailedCreatePodSandBox", move |disk| {
@@ -157,18 +158,19 @@ impl Actor {
             disk.create_dir_all(&logs)
         })
         .await?;
-        match self.client.run_sandbox(config, "").await {
-            Ok(_) => Ok(Done::Changed),
-            Err(error) => {
-                let failure = Failure::call("FailedCreatePodSandBox", true, &error);
-                // A pod that is to go may take its sandbox away in the making: that is no failure of it.
-                if !job.leaving.is_cancelled() {
-                    let message = format!("Failed to create pod sandbox: {}", failure.message);
-                    let wall = self.clock.now().wall;
-                    self.events.warning(&job.object, "FailedCreatePodSandBox", &message, wall);
-                }
-                Err(failure)
-            }
+        let config = Box::pin(prepare::sandbox(self, job, pod, attempt)).await;
+        let config = config.inspect_err(|failure| self.sandbox_failed(job, failure))?;
+        let made = self.client.run_sandbox(config, "").await;
+        let made = made.map_err(|error| Failure::call("FailedCreatePodSandBox", true, &error));
+        made.inspect_err(|failure| self.sandbox_failed(job, failure)).map(|_| Done::Changed)
+    }
+
+    fn sandbox_failed(&self, job: &Job, failure: &Failure) {
+        // A pod that is to go may take its sandbox away in the making: that is no failure of it.
+        if !job.leaving.is_cancelled() {
+            let message = format!("Failed to create pod sandbox: {}", failure.message);
+            let wall = self.clock.now().wall;
+            self.events.warning(&job.object, "FailedCreatePodSandBox", &message, wall);
         }
     }
 
@@ -207,7 +209,7 @@ impl Actor {
         let prepared = Box::pin(prepare::prepare(self, instance)).await;
         let prepared = prepared.inspect_err(|failure| self.error(job, wanted.name, &failure.message))?;
         let config = container::config(instance, prepared, &self.site);
-        let around = sandbox::config(pod, sandbox_attempt, &self.dirs, &self.site).ok_or_else(no_spec)?;
+        let around = Box::pin(prepare::sandbox(self, job, pod, sandbox_attempt)).await?;
         match self.client.create_container(sandbox, config, around).await {
             Ok(id) => {
                 let object = job.container(wanted.name);
@@ -311,7 +313,9 @@ impl Actor {
             let message = format!("error removing the pod's directories: {}", failure.message);
             self.events.warning(&job.object, "FailedCleanUp", &message, self.clock.now().wall);
         }
-        removed.map(|()| Done::TracesGone)
+        removed?;
+        self.userns.release(&job.uid);
+        Ok(Done::TracesGone)
     }
 
     pub(crate) async fn on_disk<T: Send + 'static>(
