@@ -132,14 +132,10 @@ async fn named_sandbox(
     Ok(config)
 }
 
-async fn mounts_of(
-    actor: &Actor,
-    instance: Instance<'_>,
-    env: &Environment,
-) -> Result<Vec<Mount>, Failure> {
+async fn mounts_of(actor: &Actor, instance: Instance<'_>, env: &Environment) -> Result<Vec<Mount>, Failure> {
     let Instance { pod, spec, container, .. } = instance;
     reach::until_answered(actor, instance).await?;
-    let sub_paths = sub_path::prepare(actor, instance, |name| env.get(name)).await?;
+    let sub_paths = sub_path::prepare(actor, instance, env).await?;
     let images = image::of_container(actor, instance).await?;
     let around = mounts::Around {
         uid: &pod.uid,

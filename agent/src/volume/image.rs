@@ -40,7 +40,8 @@ pub(crate) async fn of_container(
     instance: Instance<'_>,
 ) -> Result<BTreeMap<String, String>, Failure> {
     let mut found = BTreeMap::new();
-    let mounted = |name: &str| instance.container.volume_mounts.iter().flatten().any(|mount| mount.name == name);
+    let mounted =
+        |name: &str| instance.container.volume_mounts.iter().flatten().any(|mount| mount.name == name);
     for (name, source) in images(instance.spec).filter(|(name, _)| mounted(name)) {
         can_mount(actor, name)?;
         let policy = source.pull_policy.as_deref().filter(|policy| *policy == "Never");
@@ -81,14 +82,13 @@ mod tests {
     #[test]
     fn runtimes_that_cannot_mount_images_are_told_by_their_version() {
         let why = too_old("containerd 1.6.20~ds1-1+deb12u1").unwrap();
-        assert_eq!(
-            why,
-            "containerd 1.6.20~ds1-1+deb12u1 cannot mount images, containerd 2.1 and newer can"
-        );
+        assert_eq!(why, "containerd 1.6.20~ds1-1+deb12u1 cannot mount images, containerd 2.1 and newer can");
         for old in ["containerd v2.0.5", "containerd 1.7.28", "cri-o 1.30.4"] {
             assert!(too_old(old).is_some(), "{old}");
         }
-        for new in ["containerd v2.1.0-rc.1", "containerd v2.2.0", "containerd 10.0", "cri-o 1.31.0", "cri-o 2.0"] {
+        for new in
+            ["containerd v2.1.0-rc.1", "containerd v2.2.0", "containerd 10.0", "cri-o 1.31.0", "cri-o 2.0"]
+        {
             assert_eq!(too_old(new), None, "{new}");
         }
         // What is not understood is for the runtime to say.

@@ -15,6 +15,7 @@ use crate::chain::Chain;
 use crate::disk::apart::ApartError;
 use crate::disk::contents::{SubPath, SubPathError};
 use crate::pod::act::Actor;
+use crate::pod::env::Environment;
 use crate::pod::env::expand::expand;
 use crate::pod::job::Failure;
 use crate::pod::mounts;
@@ -26,18 +27,18 @@ use crate::volume::plan::{self, Volume};
 const MAX_PATH: usize = 4096;
 
 /// Mounts the parts of volumes that a container asks for; where, by the number of the mount in the spec. What is asked
-/// for of an image is the runtime's to mount: its path there. `variable` knows the container's environment.
+/// for of an image is the runtime's to mount: its path there.
 pub(crate) async fn prepare(
     actor: &Actor,
     instance: Instance<'_>,
-    variable: impl Fn(&str) -> Option<&[u8]>,
+    env: &Environment,
 ) -> Result<BTreeMap<usize, PathBuf>, Failure> {
     let container = instance.container;
     let mut paths = BTreeMap::new();
     // First all that needs no disk: a mistake in the spec mounts nothing.
     let mut parts = Vec::new();
     for (index, mount) in container.volume_mounts.iter().flatten().enumerate() {
-        let part = part(mount, &variable).map_err(|why| Failure::plain(REASON, why))?;
+        let part = part(mount, |name| env.get(name)).map_err(|why| Failure::plain(REASON, why))?;
         let (Some(inner), Some(volume)) = (part, volume_of(instance, mount)) else { continue };
         let Some(volume) = mounts::place(&volume, &instance.pod.uid, &actor.dirs) else {
             paths.insert(index, inner);

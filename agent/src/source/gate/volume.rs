@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{
     ServiceAccountTokenProjection, Volume, VolumeMount, VolumeProjection,
 };
 
-use super::{Filled, Holds};
+use super::Holds;
 
 pub(super) fn volume(index: usize, volume: &Volume, holds: &mut Holds) {
     let Some(kind) = kind(volume) else {
