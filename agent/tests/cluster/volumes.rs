@@ -14,16 +14,16 @@ use crate::say;
 /// Shows each file with mode, owner and text; each directory with what a new file in it gets; each mount's medium.
 const LOOK: &str = r#"
 for f in /map/plain /items/d/e /secret/key /down/labels /down/memory /all/map /all/key /all/name /all/token; do
-    t=$(cat $f 2>/dev/null) || t=DENIED
+    t=`cat $f 2>/dev/null` || t=DENIED
     [ $f = /all/token ] && [ "$t" != DENIED ] && t=TOKEN
-    echo "$f $(stat -L -c '%a %u:%g' $f 2>/dev/null) $t"
+    echo "$f `stat -L -c '%a %u:%g' $f 2>/dev/null` $t"
 done
 for d in /map /items /secret /down /all; do
     touch $d/new 2>/dev/null && echo "$d WRITTEN" || echo "$d closed"
 done
 for d in /disk /memory /host; do
-    touch $d/new 2>/dev/null && n=$(stat -c '%u:%g' $d/new) || n=closed
-    echo "$d $(stat -c '%a %u:%g' $d) $n"
+    touch $d/new 2>/dev/null && n=`stat -c '%u:%g' $d/new` || n=closed
+    echo "$d `stat -c '%a %u:%g' $d` $n"
 done
 for m in /map /secret /down /all /disk /memory; do
     grep -q " $m tmpfs " /proc/mounts && echo "$m in memory" || echo "$m on disk"
@@ -102,12 +102,12 @@ const SEEN: [Seen; 3] = [
             "400 0:0 DENIED",
             "644 0:0 app=\"user\"",
             "644 0:0 64",
-            "640 0:0 x",
+            "640 0:0 DENIED",
             "444 0:0 s",
             "644 0:0 user",
             "600 1000:0 TOKEN",
         ],
-        directories: ["777 0:0 1000:0", "1777 0:0 1000:0", "755 0:0 closed"],
+        directories: ["777 0:0 1000:1000", "1777 0:0 1000:1000", "755 0:0 closed"],
     },
     Seen {
         name: "group",
@@ -182,7 +182,7 @@ pub(crate) fn a_directory_outlives_containers_and_the_agent_and_labels_are_follo
     let mut case = Case::start(cluster, "lasting");
     let script = "[ -e /disk/seen ] || { touch /disk/seen /memory/seen; exit 1; }
         ls /disk/seen /memory/seen || exit 0
-        for i in $(seq 300); do grep -q new /down/labels && { echo followed; exit 0; }; sleep 0.1; done";
+        for i in `seq 300`; do grep -q new /down/labels && { echo followed; exit 0; }; sleep 0.1; done";
     let mut lasting = pod("lasting", "OnFailure", script);
     lasting["spec"]["volumes"] = json!([
         { "name": "disk", "emptyDir": {} }, { "name": "memory", "emptyDir": { "medium": "Memory" } },
