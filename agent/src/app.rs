@@ -19,6 +19,8 @@ use pinnace_pleg::sequence::Sequence;
 use tokio::sync::{Notify, watch};
 
 use crate::board::Board;
+use crate::cgroup::Cgroups;
+use crate::cgroup::keeper::Keeper;
 use crate::clock::Clock;
 use crate::disk::Disk;
 use crate::events::EventLog;
@@ -33,6 +35,7 @@ use crate::pod::mind::Pace;
 use crate::pod::paths::{self, Dirs};
 use crate::pod::slots::{LENT_FOR, Slots};
 use crate::pod::worker::Tools;
+use crate::runtime::class::RuntimeClasses;
 use crate::runtime::seam::Seam;
 use crate::runtime::watch::RuntimeWatch;
 use crate::source::desired::Desired;
@@ -81,6 +84,10 @@ pub struct Parts {
     pub events: EventLog,
     /// ConfigMaps and Secrets that pods refer to.
     pub objects: Objects,
+    /// Runtime classes that pods name.
+    pub classes: RuntimeClasses,
+    /// Cgroups of pods.
+    pub cgroups: Cgroups,
     /// What of the node pods are held against before they are admitted.
     pub place: watch::Receiver<Arc<Place>>,
 }
@@ -121,6 +128,9 @@ pub fn start(
     supervisor.spawn_core("volumes", volumes.refresher().run(stop.clone()));
     let on_disk = pods_on_disk(parts.disk.as_ref(), &parts.dirs);
     let pulled = Arc::new(Notify::new());
+    let cards = Arc::new(Cards::default());
+    let keeper = Keeper::new(parts.cgroups.clone(), parts.client.clone(), Arc::clone(&cards));
+    supervisor.spawn_core("cgroups", keeper.run(stop.clone()));
     let actor = Actor {
         client: parts.client,
         disk: parts.disk,
@@ -134,6 +144,8 @@ pub fn start(
         pulls: Slots::new(parts.pulls, parts.pulls, Duration::MAX),
         pulled: Arc::clone(&pulled),
         volumes,
+        classes: parts.classes,
+        cgroups: parts.cgroups.clone(),
     };
     let tools = Tools {
         actor: Arc::new(actor),
@@ -144,7 +156,6 @@ pub fn start(
         observed: handles.snapshots.clone(),
         runtime: runtime_state.clone(),
     };
-    let cards = Arc::new(Cards::default());
     let fleet = Fleet::new(
         tools,
         desired.clone(),
@@ -166,6 +177,7 @@ pub fn start(
         desired,
         journal: condition,
         events: parts.events,
+        cgroups: parts.cgroups,
         pulled,
         objects: None,
         membership: None,

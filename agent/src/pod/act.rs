@@ -12,19 +12,21 @@ use pinnace_cri::image::Image;
 use pinnace_cri::v1::ImageSpec;
 use tokio::sync::Notify;
 
+use crate::cgroup::Cgroups;
 use crate::chain::Chain;
 use crate::clock::Clock;
 use crate::disk::Disk;
 use crate::events::EventLog;
 use crate::image;
 use crate::journal::Journal;
+use crate::pod::confine;
 use crate::pod::container::{self, Site};
 use crate::pod::job::{Done, Failure, Job};
 use crate::pod::paths::{self, Dirs, is_component};
 use crate::pod::prepare::{self, Instance};
-use crate::pod::sandbox;
 use crate::pod::slots::Slots;
 use crate::pod::step::Step;
+use crate::runtime::class::RuntimeClasses;
 use crate::volume::{self, Volumes};
 
 /// What all pods' steps are carried out with.
@@ -54,6 +56,10 @@ pub struct Actor {
     pub pulled: Arc<Notify>,
     /// The pods' volumes.
     pub volumes: Volumes,
+    /// Runtime classes that pods name.
+    pub classes: RuntimeClasses,
+    /// Their cgroups.
+    pub cgroups: Cgroups,
 }
 
 impl Actor {
@@ -78,9 +84,9 @@ impl Actor {
             Step::RunSandbox { attempt } => self.run_sandbox(job, *attempt).await,
             Step::StopSandbox { id } => {
                 let stopped = self.client.stop_sandbox(id).await;
-                stopped
-                    .map(|()| Done::SandboxStopped(id.clone()))
-                    .map_err(|error| self.kill_failed(job, &error))
+                stopped.map_err(|error| self.kill_failed(job, &error))?;
+                confine::leave(self, job).await;
+                Ok(Done::SandboxStopped(id.clone()))
             }
             Step::RemoveSandbox { id } => {
                 let removed = self.client.remove_sandbox(id).await;
@@ -134,7 +140,6 @@ impl Actor {
 
     async fn run_sandbox(&self, job: &Job, attempt: u32) -> Result<Done, Failure> {
         let (Some(pod), Some(names)) = (&job.pod, &job.names) else { return Err(no_spec()) };
-        let config = sandbox::config(pod, attempt, &self.dirs, &self.site.owner).ok_or_else(no_spec)?;
         if attempt > 0 {
             let message = "Pod sandbox changed, it will be killed and re-created.";
             self.events.normal(&job.object, "SandboxChanged", message, self.clock.now().wall);
@@ -146,7 +151,8 @@ impl Actor {
             disk.create_dir_all(&logs)
         })
         .await?;
-        match self.client.run_sandbox(config, "").await {
+        let (config, handler) = confine::of_sandbox(self, job, pod, attempt).await?;
+        match self.client.run_sandbox(config, &handler).await {
             Ok(_) => Ok(Done::Changed),
             Err(error) => {
                 let failure = Failure::call("FailedCreatePodSandBox", true, &error);
@@ -195,8 +201,7 @@ impl Actor {
         let prepared = Box::pin(prepare::prepare(self, instance)).await;
         let prepared = prepared.inspect_err(|failure| self.error(job, wanted.name, &failure.message))?;
         let config = container::config(instance, prepared, &self.site);
-        let around =
-            sandbox::config(pod, sandbox_attempt, &self.dirs, &self.site.owner).ok_or_else(no_spec)?;
+        let around = confine::around(self, pod, sandbox_attempt).await?;
         match self.client.create_container(sandbox, config, around).await {
             Ok(id) => {
                 let object = job.container(wanted.name);
@@ -294,6 +299,7 @@ impl Actor {
     }
 
     async fn remove_traces(&self, job: &Job) -> Result<Done, Failure> {
+        confine::give_up(self, job).await?;
         let (dirs, uid) = (self.dirs.clone(), job.uid.clone());
         self.on_disk("", move |disk| {
             // Links first, and by where they lead: the names that they are made of may not be known any more.
@@ -353,6 +359,6 @@ fn spec_of<'a>(job: &'a Job, name: &str) -> Option<&'a Spec> {
     pod.pod.spec.as_ref()?.containers.iter().find(|container| container.name == name)
 }
 
-fn no_spec() -> Failure {
+pub(super) fn no_spec() -> Failure {
     Failure::plain("CreateContainerConfigError", "the pod's spec has no such container".to_owned())
 }

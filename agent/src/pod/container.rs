@@ -55,7 +55,7 @@ pub fn config(instance: Instance<'_>, prepared: Prepared, site: &Site) -> Contai
         stdin_once: spec.stdin_once.unwrap_or(false),
         tty: spec.tty.unwrap_or(false),
         linux: Some(LinuxContainerConfig {
-            resources: Some(resources::of_container(pod_spec, spec, site.node)),
+            resources: Some(resources::of_container(pod_spec, spec, &site.node)),
             security_context: Some(security::of_container(pod_spec, spec, &site.security)),
         }),
         ..ContainerConfig::default()
@@ -115,7 +115,7 @@ mod tests {
         let pod = example::manifest("u1", "ns", "web", json!({ "metadata": {}, "spec": spec }));
         let site = Site {
             owner: "node1".into(),
-            node: Node { memory: 4 << 30, cfs_period: Some(100_000) },
+            node: Node { memory: 4 << 30, cfs_period: Some(100_000), ..Node::default() },
             security: security::Defaults { seccomp_default: false, seccomp_root: "/r/seccomp".into() },
         };
         let spec = pod.pod.spec.as_ref().unwrap();

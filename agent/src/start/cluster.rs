@@ -16,6 +16,7 @@ use crate::join::{self, Membership, Source};
 use crate::journal::Opened;
 use crate::objects::Objects;
 use crate::pod::admit::Place;
+use crate::runtime::class::RuntimeClasses;
 use crate::source::apiserver::heard::Heard;
 use crate::source::apiserver::{ApiPods, age};
 use crate::source::desired::{Desired, DesiredPod, Origin};
@@ -70,6 +71,11 @@ impl Cluster {
     /// ConfigMaps and Secrets of the API.
     pub(super) fn referenced(&self) -> Objects {
         Objects::new(self.clients.shared.clone())
+    }
+
+    /// Runtime classes of the API.
+    pub(super) fn classes(&self) -> RuntimeClasses {
+        RuntimeClasses::new(self.clients.shared.clone())
     }
 
     /// Starts the loops that speak to the API server.

@@ -136,7 +136,7 @@ impl Rig {
             dirs: self.dirs(),
             site: Site {
                 owner: NODE.to_owned(),
-                node: Memory { memory: 4 << 30, cfs_period: Some(100_000) },
+                node: Memory { memory: 4 << 30, cfs_period: Some(100_000), ..Memory::default() },
                 security: Defaults { seccomp_default: false, seccomp_root: root.join("seccomp") },
             },
             pace: make.pace,
@@ -145,6 +145,8 @@ impl Rig {
             pulls: 3,
             events: events.clone(),
             objects: pinnace::objects::Objects::default(),
+            classes: pinnace::runtime::class::RuntimeClasses::default(),
+            cgroups: pinnace::cgroup::Cgroups::default(),
             place: place_reader,
         };
         let board = app::start(parts, opened, merged_reader, &supervisor);
