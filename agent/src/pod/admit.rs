@@ -12,7 +12,7 @@ use k8s_openapi::api::core::v1::{
     NodeSelectorRequirement, NodeSelectorTerm, Pod, PodSpec, Taint, Toleration,
 };
 
-use crate::pod::resources::{self, is_critical};
+use crate::pod::resources::{is_critical, sums};
 use crate::pod::security::sysctl::Allowlist;
 use crate::source::desired::{DesiredPod, Origin};
 
@@ -197,22 +197,10 @@ fn amounts(pod: &DesiredPod, spec: &PodSpec, place: &Place, others: &[Neighbour<
     None
 }
 
-/// What a pod asks for: the sum of its containers, or the largest init container if that is more; and one pod.
+/// What a pod asks for, and one pod.
 fn asks(pod: &Pod) -> BTreeMap<String, i64> {
     let Some(spec) = pod.spec.as_ref() else { return BTreeMap::new() };
-    let mut sum: BTreeMap<String, i64> = BTreeMap::new();
-    for container in &spec.containers {
-        for (name, amount) in resources::requests(container) {
-            let known = sum.entry(name).or_default();
-            *known = known.saturating_add(amount);
-        }
-    }
-    for container in spec.init_containers.iter().flatten() {
-        for (name, amount) in resources::requests(container) {
-            let known = sum.entry(name).or_default();
-            *known = amount.max(*known);
-        }
-    }
+    let mut sum = sums::requests_in_all(spec);
     sum.insert("pods".to_owned(), 1);
     sum
 }

@@ -16,6 +16,7 @@ use crate::join::{self, Membership, Source};
 use crate::journal::Opened;
 use crate::objects::{Objects, Strategy};
 use crate::pod::admit::Place;
+use crate::runtime::class::RuntimeClasses;
 use crate::source::apiserver::heard::Heard;
 use crate::source::apiserver::{ApiPods, age};
 use crate::source::desired::{Desired, DesiredPod, Origin};
@@ -75,6 +76,11 @@ impl Cluster {
         let (objects, keeper) = Objects::following(calls, watches, strategy);
         supervisor.spawn_core("objects", keeper.run(supervisor.stop_token()));
         objects
+    }
+
+    /// Runtime classes of the API.
+    pub(super) fn classes(&self) -> RuntimeClasses {
+        RuntimeClasses::new(self.clients.shared.clone())
     }
 
     /// Starts the loops that speak to the API server.

@@ -142,7 +142,7 @@ impl Rig {
             dirs: self.dirs(),
             site: Site {
                 owner: NODE.to_owned(),
-                node: Memory { memory: 4 << 30, cfs_period: Some(100_000) },
+                node: Memory { memory: 4 << 30, cfs_period: Some(100_000), ..Memory::default() },
                 security: Defaults::bare(root.join("seccomp")),
                 dns: pinnace::pod::dns::Settings::default(),
             },
@@ -152,6 +152,8 @@ impl Rig {
             pulls: 3,
             events: events.clone(),
             objects,
+            classes: pinnace::runtime::class::RuntimeClasses::default(),
+            cgroups: pinnace::cgroup::Cgroups::default(),
             place: place_reader,
             ids_per_pod: 65_536,
         };
