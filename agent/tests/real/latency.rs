@@ -10,8 +10,10 @@ use crate::say;
 const PODS: usize = 6;
 /// The fall-back is a list every second; two of them and a busy machine.
 const BOUND_MS: i64 = 3_000;
+/// With lists alone the middle one is about 500 ms late; with events (CRI's, or containerd's own on 1.6) some tens.
+const MIDDLE_MS: i64 = 350;
 
-/// Printed for people; `make bench` measures it properly. The bound only catches a loop that sleeps.
+/// Printed for people; `make bench` measures it properly. The bounds only catch a loop that sleeps, and a lost stream.
 pub(crate) fn an_exit_is_seen_soon(runtime: &Runtime) {
     let node = Node::start(runtime);
     for number in 0..PODS {
@@ -24,7 +26,7 @@ pub(crate) fn an_exit_is_seen_soon(runtime: &Runtime) {
         "exit seen on containerd {}: median {middle} ms, worst {last} ms of {PODS}",
         runtime.version
     ));
-    assert!(last <= BOUND_MS, "{late:?}\n{}", node.describe());
+    assert!(middle <= MIDDLE_MS && last <= BOUND_MS, "{late:?}\n{}", node.describe());
 }
 
 fn latency_ms(node: &Node, name: &str) -> i64 {
