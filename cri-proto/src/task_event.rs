@@ -6,14 +6,16 @@
 use prost::Message;
 
 use crate::id::ContainerId;
-use crate::task_v1::{Envelope, TaskExit, TaskStart};
+use crate::task_v1::{Envelope, TaskDelete, TaskExit, TaskStart};
 
 /// Namespace in which containerd keeps what CRI made (`constants.K8sContainerdNamespace`).
 const NAMESPACE: &str = "k8s.io";
 /// Topics that are listened to (containerd, core/runtime/events.go).
-const TOPICS: [&str; 3] = [START, EXIT, OOM];
+const TOPICS: [&str; 4] = [START, EXIT, DELETE, OOM];
 const START: &str = "/tasks/start";
 const EXIT: &str = "/tasks/exit";
+/// What follows an exit once containerd's CRI has taken note of it: from then on a look shows the exit.
+const DELETE: &str = "/tasks/delete";
 const OOM: &str = "/tasks/oom";
 
 /// Something happened to a container or sandbox.
@@ -21,13 +23,13 @@ const OOM: &str = "/tasks/oom";
 pub struct TaskEvent {
     /// Which one: a container's id, or a sandbox's.
     pub id: ContainerId,
-    /// Whether its first process ended.
+    /// Whether its first process ended, or an end was taken note of.
     pub exit: bool,
 }
 
-/// What containerd is asked to send.
+/// What containerd is asked to send. Its grammar wants quotes around what is no plain word.
 pub(crate) fn filters() -> Vec<String> {
-    TOPICS.iter().map(|topic| format!("namespace=={NAMESPACE},topic=={topic}")).collect()
+    TOPICS.iter().map(|topic| format!("namespace==\"{NAMESPACE}\",topic==\"{topic}\"")).collect()
 }
 
 /// What an event says; none if it is of no interest or not to be understood.
@@ -36,18 +38,23 @@ pub(crate) fn read(envelope: &Envelope) -> Option<TaskEvent> {
         return None;
     }
     let value = envelope.event.as_ref()?.value.as_slice();
-    let exit = envelope.topic == EXIT;
-    let id = if exit { first_process(TaskExit::decode(value).ok()?)? } else { named(value)? };
+    let (id, exit) = match envelope.topic.as_str() {
+        EXIT => {
+            let exit = TaskExit::decode(value).ok()?;
+            (first_process(exit.container_id, &exit.id)?, true)
+        }
+        DELETE => {
+            let delete = TaskDelete::decode(value).ok()?;
+            (first_process(delete.container_id, &delete.id)?, true)
+        }
+        _ => (TaskStart::decode(value).ok()?.container_id, false),
+    };
     Some(TaskEvent { id: ContainerId::new(&id).ok()?, exit })
 }
 
-fn named(value: &[u8]) -> Option<String> {
-    Some(TaskStart::decode(value).ok()?.container_id)
-}
-
 /// The container, if it was its first process that ended and no probe's or other command's.
-fn first_process(exit: TaskExit) -> Option<String> {
-    (exit.id == exit.container_id).then_some(exit.container_id)
+fn first_process(container: String, process: &str) -> Option<String> {
+    (process.is_empty() || process == container).then_some(container)
 }
 
 #[cfg(test)]
