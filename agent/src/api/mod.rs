@@ -4,6 +4,7 @@
 //! kubeconfig cannot be used: its calls then fail with the reason, and work once the file does.
 
 pub mod fault;
+pub mod guard;
 pub mod kubeconfig;
 pub mod link;
 pub mod patience;
