@@ -4,10 +4,11 @@ use k8s_openapi::api::core::v1::Node;
 use kube::Api;
 use kube::api::Patch;
 
-use super::call::{CallError, DEADLINE, patching, posting, within};
+use super::call::{CallError, patching, posting, within};
 use super::known::Known;
 use super::patch;
 use super::refusal::{Refusal, examine};
+use crate::api::patience::CALL;
 use crate::config::node::NodeSettings;
 use crate::host::machine::Machine;
 
@@ -62,7 +63,7 @@ impl Registrar {
         if settings.register {
             let params = posting();
             let made = self.api.create(&params, initial);
-            match within("make the node's object", DEADLINE, made).await {
+            match within("make the node's object", CALL, made).await {
                 Ok(node) => {
                     self.known.learn(node);
                     return Ok(Registered::Made);
@@ -73,7 +74,7 @@ impl Registrar {
         }
         let name = initial.metadata.name.clone().unwrap_or_default();
         let read = self.api.get_opt(&name);
-        let existing = match (within("read the node's object", DEADLINE, read).await?, refused) {
+        let existing = match (within("read the node's object", CALL, read).await?, refused) {
             (Some(existing), _) => existing,
             (None, Some(refused)) => return Err(refused.into()),
             (None, None) => return Err(RegisterError::Absent(name)),
@@ -90,7 +91,7 @@ impl Registrar {
         };
         let (params, patch) = (patching(), Patch::Strategic(&patch));
         let patched = self.api.patch_status(name, &params, &patch);
-        self.known.learn(within("reconcile the node's object", DEADLINE, patched).await?);
+        self.known.learn(within("reconcile the node's object", CALL, patched).await?);
         Ok(())
     }
 }

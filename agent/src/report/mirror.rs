@@ -22,6 +22,7 @@ use pinnace_pleg::snapshot::Snapshot;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::api::patience::CALL;
 use crate::clock::Clock;
 use crate::events::{EventLog, Object};
 use crate::pod::card::Cards;
@@ -31,8 +32,6 @@ use plan::{Action, Input, StaticPod};
 use state::State;
 use write::Answer;
 
-/// Longest time for one attempt.
-const DEADLINE: Duration = Duration::from_secs(10);
 /// Attempts under way at once: a node has few static pods, and one name without an answer must not hold up the others.
 const AT_ONCE: usize = 4;
 /// Reason of the event where a mirror cannot be made; the kubelet only logs that.
@@ -178,11 +177,11 @@ impl Mirrors {
                     return;
                 };
                 let mirror = plan::body(&pod.pod, &of, owner);
-                Box::pin(async move { (Some(of), write::create(client, mirror, DEADLINE).await) })
+                Box::pin(async move { (Some(of), write::create(client, mirror, CALL).await) })
             }
             Action::Renew { uid } | Action::Remove { uid } => {
                 let name = name.clone();
-                Box::pin(async move { (None, write::delete(client, name, uid, DEADLINE).await) })
+                Box::pin(async move { (None, write::delete(client, name, uid, CALL).await) })
             }
         };
         self.busy.insert(name.clone());
