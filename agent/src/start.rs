@@ -20,16 +20,19 @@ use crate::clock::Clock;
 use crate::config::effective::Config;
 use crate::disk::{Disk, RealDisk};
 use crate::events::EventLog;
+use crate::host::enforcement::{self, Enforcement};
 use crate::journal::{Journal, Opened};
 use crate::lock::{InstanceLock, LockError};
 use crate::node::refusal::Refusal;
 use crate::objects::Objects;
 use crate::pod::admit::Place;
 use crate::pod::container::Site;
+use crate::pod::dns;
 use crate::pod::mind::Pace;
 use crate::pod::paths::Dirs;
 use crate::pod::resources::Node;
 use crate::pod::security::Defaults;
+use crate::pod::security::sysctl::Allowlist;
 use crate::runtime::strangers;
 use crate::runtime::watch::PERIOD;
 use crate::server::admin::Admin;
@@ -44,6 +47,7 @@ use crate::systemd::{Notifier, Watchdog};
 use crate::view::CheckLevel;
 use cluster::{Around, Cluster};
 
+mod alone;
 mod cluster;
 mod refusal;
 
@@ -134,20 +138,22 @@ async fn start(
     supervisor: &Supervisor,
 ) -> Result<Board, StartError> {
     let manifests = spawn_source(config, clock, &opened, supervisor);
-    let (place, place_reader) = watch::channel(Arc::new(Place::bare(&config.node_name, config.max_pods)));
-    let mut parts = parts(config, Arc::clone(disk), clock.clone(), place_reader)?;
+    let kernel = enforcement::read();
+    let (place, place_reader) = watch::channel(Arc::new(first_place(config, &kernel)));
+    let mut parts = parts(config, kernel, Arc::clone(disk), clock.clone(), place_reader)?;
     if config.node.is_virtual {
         let stop = supervisor.stop_token();
         supervisor
             .spawn_core("strangers", strangers::tell(parts.client.clone(), parts.endpoint.clone(), stop));
     }
     let Some(kubeconfig) = &config.kubeconfig else {
+        alone::tell_place(config, place, supervisor);
         return Ok(app::start(parts, opened, manifests, supervisor));
     };
     let (cluster, events) = Cluster::new(kubeconfig, config, clock, disk, &opened, supervisor).await;
     let desired = cluster.merged(manifests, supervisor);
     parts.events = events;
-    parts.objects = cluster.referenced();
+    parts.objects = cluster.referenced(config, supervisor);
     let (runtime, objects) = (parts.client.clone(), cluster.objects());
     let board = app::start(parts, opened, desired, supervisor);
     let around = Around { board: &board, runtime, clock: clock.clone(), place, is_new_root, supervisor };
@@ -191,8 +197,25 @@ fn spawn_source(
     desired
 }
 
+/// The node before anybody has told of it.
+fn first_place(config: &Config, kernel: &Enforcement) -> Place {
+    let mut sysctls = Allowlist::safe(kernel.kernel);
+    for pattern in &config.allowed_unsafe_sysctls {
+        // The configuration was checked; what is wrong with it all the same is not allowed.
+        if let Err(reason) = sysctls.allow(pattern) {
+            tracing::warn!(reason, "a sysctl cannot be allowed");
+        }
+    }
+    Place {
+        sysctls: Arc::new(sysctls),
+        app_armor: kernel.app_armor,
+        ..Place::bare(&config.node_name, config.max_pods)
+    }
+}
+
 fn parts(
     config: &Config,
+    kernel: Enforcement,
     disk: Arc<dyn Disk>,
     clock: Clock,
     place: watch::Receiver<Arc<Place>>,
@@ -223,7 +246,13 @@ fn parts(
         site: Site {
             owner: config.node_name.clone(),
             node,
-            security: Defaults { seccomp_default: config.seccomp_default, seccomp_root },
+            security: Defaults {
+                seccomp_default: config.seccomp_default,
+                seccomp_root,
+                app_armor: kernel.app_armor,
+                masked: kernel.throttling,
+            },
+            dns: dns(config),
         },
         pace: Pace { backoff_cap: config.max_container_restart_period, ..Pace::default() },
         relist: relist::Config::default(),
@@ -232,7 +261,17 @@ fn parts(
         events: EventLog::default(),
         objects: Objects::default(),
         place,
+        ids_per_pod: config.ids_per_pod,
     })
+}
+
+fn dns(config: &Config) -> dns::Settings {
+    dns::Settings {
+        servers: config.cluster_dns.clone(),
+        domain: config.cluster_domain.clone(),
+        resolv_conf: config.resolv_conf.clone(),
+        in_cluster: config.kubeconfig.is_some(),
+    }
 }
 
 fn address(socket: &Path) -> String {

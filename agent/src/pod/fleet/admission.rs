@@ -83,8 +83,8 @@ impl Fleet {
         let wall = self.tools.actor.clock.now().wall;
         for held in &pod.held {
             let object = Object::pod(pod.namespace.as_str(), pod.name.as_str(), pod.uid.clone());
-            let message = format!("Pod is not started: {}: {}", held.field, held.reason);
-            self.tools.actor.events.warning(object, "Held", &message, wall);
+            let (reason, message) = held.event();
+            self.tools.actor.events.warning(object, reason, &message, wall);
         }
     }
 

@@ -2,8 +2,8 @@
 
 mod rig;
 
+use http::Method;
 use serde_json::json;
-use tokio::time::Instant;
 
 use super::*;
 use rig::*;
