@@ -135,10 +135,22 @@ async fn mounts_of(actor: &Actor, instance: Instance<'_>, env: &Environment) -> 
         dirs: &actor.dirs,
         sub_paths: &sub_paths,
         images: &images,
-        // The default handler's name is empty.
-        recursive_read_only: actor.runtime.borrow().mounts_read_only_recursively(""),
+        recursive_read_only: mounts_recursively(actor, spec, container).await,
     };
     mounts::of_volumes(spec, container, &around).map_err(|why| Failure::plain(REASON, why))
+}
+
+/// Whether the pod's runtime handler makes mounts read-only with all that is below them; asked only for a container
+/// that wants that. Of a handler that is not known nothing is expected.
+async fn mounts_recursively(actor: &Actor, spec: &PodSpec, container: &Container) -> bool {
+    let asks = container.volume_mounts.iter().flatten().any(|mount| mount.recursive_read_only.is_some());
+    if !asks {
+        return false;
+    }
+    match Box::pin(actor.classes.handler(spec.runtime_class_name.as_deref())).await {
+        Ok(handler) => actor.runtime.borrow().mounts_read_only_recursively(&handler),
+        Err(_) => false,
+    }
 }
 
 /// Directories and the file for the termination message, which the container's user must be able to write.
