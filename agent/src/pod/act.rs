@@ -11,6 +11,7 @@ use pinnace_cri::image::Image;
 use pinnace_cri::v1::ImageSpec;
 use tokio::sync::{Notify, watch};
 
+use crate::cgroup::Cgroups;
 use crate::chain::Chain;
 use crate::clock::Clock;
 use crate::disk::Disk;
@@ -19,14 +20,16 @@ use crate::image;
 use crate::journal::Journal;
 use crate::objects::Objects;
 use crate::pod::admit::Place;
+use crate::pod::confine;
 use crate::pod::container::{self, Site};
 use crate::pod::job::{Done, Failure, Job};
 use crate::pod::paths::{Dirs, is_component};
 use crate::pod::prepare::{self, Instance};
-use crate::pod::sandbox;
 use crate::pod::slots::Slots;
 use crate::pod::step::Step;
 use crate::pod::traces;
+use crate::pod::userns::Userns;
+use crate::runtime::class::RuntimeClasses;
 use crate::runtime::watch::RuntimeState;
 use crate::volume::{self, Volumes};
 
@@ -65,6 +68,12 @@ pub struct Actor {
     pub place: watch::Receiver<Arc<Place>>,
     /// What the runtime says of itself.
     pub runtime: watch::Receiver<RuntimeState>,
+    /// The pods' user namespaces.
+    pub userns: Userns,
+    /// Runtime classes that pods name.
+    pub classes: RuntimeClasses,
+    /// Their cgroups.
+    pub cgroups: Cgroups,
 }
 
 impl Actor {
@@ -89,9 +98,9 @@ impl Actor {
             Step::RunSandbox { attempt } => self.run_sandbox(job, *attempt).await,
             Step::StopSandbox { id } => {
                 let stopped = self.client.stop_sandbox(id).await;
-                stopped
-                    .map(|()| Done::SandboxStopped(id.clone()))
-                    .map_err(|error| self.kill_failed(job, &error))
+                stopped.map_err(|error| self.kill_failed(job, &error))?;
+                confine::leave(self, job).await;
+                Ok(Done::SandboxStopped(id.clone()))
             }
             Step::RemoveSandbox { id } => {
                 let removed = self.client.remove_sandbox(id).await;
@@ -149,7 +158,6 @@ impl Actor {
             let message = "Pod sandbox changed, it will be killed and re-created.";
             self.events.normal(&job.object, "SandboxChanged", message, self.clock.now().wall);
         }
-        let config = prepare::sandbox(self, job, pod, attempt).await?;
         let (dir, logs) = (self.dirs.pod(names.uid()), self.dirs.pod_log(names));
         // The pod's own directory first: by it the next start finds what this one may leave.
         self.on_disk("FailedCreatePodSandBox", move |disk| {
@@ -157,18 +165,19 @@ impl Actor {
             disk.create_dir_all(&logs)
         })
         .await?;
-        match self.client.run_sandbox(config, "").await {
-            Ok(_) => Ok(Done::Changed),
-            Err(error) => {
-                let failure = Failure::call("FailedCreatePodSandBox", true, &error);
-                // A pod that is to go may take its sandbox away in the making: that is no failure of it.
-                if !job.leaving.is_cancelled() {
-                    let message = format!("Failed to create pod sandbox: {}", failure.message);
-                    let wall = self.clock.now().wall;
-                    self.events.warning(&job.object, "FailedCreatePodSandBox", &message, wall);
-                }
-                Err(failure)
-            }
+        let placed = Box::pin(confine::of_sandbox(self, job, pod, attempt)).await;
+        let (config, handler) = placed.inspect_err(|failure| self.sandbox_failed(job, failure))?;
+        let made = self.client.run_sandbox(config, &handler).await;
+        let made = made.map_err(|error| Failure::call("FailedCreatePodSandBox", true, &error));
+        made.inspect_err(|failure| self.sandbox_failed(job, failure)).map(|_| Done::Changed)
+    }
+
+    fn sandbox_failed(&self, job: &Job, failure: &Failure) {
+        // A pod that is to go may take its sandbox away in the making: that is no failure of it.
+        if !job.leaving.is_cancelled() {
+            let message = format!("Failed to create pod sandbox: {}", failure.message);
+            let wall = self.clock.now().wall;
+            self.events.warning(&job.object, "FailedCreatePodSandBox", &message, wall);
         }
     }
 
@@ -207,7 +216,7 @@ impl Actor {
         let prepared = Box::pin(prepare::prepare(self, instance)).await;
         let prepared = prepared.inspect_err(|failure| self.error(job, wanted.name, &failure.message))?;
         let config = container::config(instance, prepared, &self.site);
-        let around = sandbox::config(pod, sandbox_attempt, &self.dirs, &self.site).ok_or_else(no_spec)?;
+        let around = Box::pin(confine::around(self, job, pod, sandbox_attempt)).await?;
         match self.client.create_container(sandbox, config, around).await {
             Ok(id) => {
                 let object = job.container(wanted.name);
@@ -305,6 +314,7 @@ impl Actor {
     }
 
     async fn remove_traces(&self, job: &Job) -> Result<Done, Failure> {
+        confine::give_up(self, job).await?;
         let (dirs, uid) = (self.dirs.clone(), job.uid.clone());
         let remove = move |disk: &dyn Disk| traces::remove(disk, &dirs, &uid);
         let mut removed = self.on_disk("", remove.clone()).await;
@@ -316,7 +326,9 @@ impl Actor {
             let message = format!("error removing the pod's directories: {}", failure.message);
             self.events.warning(&job.object, "FailedCleanUp", &message, self.clock.now().wall);
         }
-        removed.map(|()| Done::TracesGone)
+        removed?;
+        self.userns.release(&job.uid);
+        Ok(Done::TracesGone)
     }
 
     pub(crate) async fn on_disk<T: Send + 'static>(
@@ -351,6 +363,6 @@ fn spec_of<'a>(job: &'a Job, name: &str) -> Option<&'a Spec> {
     pod.pod.spec.as_ref()?.containers.iter().find(|container| container.name == name)
 }
 
-fn no_spec() -> Failure {
+pub(super) fn no_spec() -> Failure {
     Failure::plain("CreateContainerConfigError", "the pod's spec has no such container".to_owned())
 }

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use k8s_openapi::api::core::v1::{Container, PodSpec};
-use pinnace_cri::v1::{KeyValue, Mount, PodSandboxConfig};
+use pinnace_cri::v1::{KeyValue, LinuxContainerSecurityContext, Mount, PodSandboxConfig};
 
 use crate::events::Object;
 use crate::pod::act::Actor;
@@ -14,7 +14,7 @@ use crate::pod::dns::resolv_conf::{self, MOST};
 use crate::pod::env::Environment;
 use crate::pod::job::{Failure, Job};
 use crate::pod::paths::PodNames;
-use crate::pod::{dns, env, hostname, hosts, mounts, sandbox, security, surroundings};
+use crate::pod::{dns, env, hostname, hosts, mounts, sandbox, secure, surroundings};
 use crate::source::desired::DesiredPod;
 use crate::volume::{image, reach, sub_path};
 
@@ -65,14 +65,15 @@ pub struct Prepared {
     pub args: Vec<String>,
     /// Volumes, in the order of the spec, and the pod's own `/etc/hosts`.
     pub mounts: Vec<Mount>,
+    /// The security context.
+    pub security: LinuxContainerSecurityContext,
 }
 
 /// Prepares an instance.
 pub(crate) async fn prepare(actor: &Actor, instance: Instance<'_>) -> Result<Prepared, Failure> {
-    let Instance { spec, container, .. } = instance;
-    if let Some(why) = security::refuses_root(spec, container) {
-        return Err(Failure::plain(REASON, why));
-    }
+    let Instance { container, .. } = instance;
+    // First, since it may forbid the container: then nothing is made for it.
+    let security = secure::container(actor, instance).await?;
     let message_file = lay_out(actor, instance).await?;
     let around = surroundings::of(actor, instance).await;
     let env = env::gather::environment(actor, instance, &around).await?;
@@ -83,24 +84,11 @@ pub(crate) async fn prepare(actor: &Actor, instance: Instance<'_>) -> Result<Pre
     let (command, args) = (expanded(&container.command, "command")?, expanded(&container.args, "args")?);
     let mut mounts = mounts_of(actor, instance, &env).await?;
     mounts.extend(hosts::mount(actor, instance, &around.pod_ips).await?);
-    Ok(Prepared { message_file, env: env.into_variables(), command, args, mounts })
+    Ok(Prepared { message_file, env: env.into_variables(), command, args, mounts, security })
 }
 
-/// The message for a pod's sandbox. The kubelet's word for a failure is in the pod's events by then.
+/// The message for a pod's sandbox, for its making and again for each container's. The pod's directory must be there.
 pub(crate) async fn sandbox(
-    actor: &Actor,
-    job: &Job,
-    pod: &DesiredPod,
-    attempt: u32,
-) -> Result<PodSandboxConfig, Failure> {
-    let made = named_sandbox(actor, job, pod, attempt).await;
-    made.inspect_err(|failure| {
-        let message = format!("Failed to create pod sandbox: {}", failure.message);
-        actor.events.warning(&job.object, SANDBOX_REASON, &message, actor.clock.now().wall);
-    })
-}
-
-async fn named_sandbox(
     actor: &Actor,
     job: &Job,
     pod: &DesiredPod,
@@ -113,6 +101,11 @@ async fn named_sandbox(
         return Err(failed("the pod's spec is not known".to_owned()));
     };
     let names = hostname::names(pod, spec, &settings.domain);
+    let secured = secure::sandbox(actor, pod, spec).await.map_err(|why| {
+        let named = format!("{}_{}({})", pod.name, pod.namespace, pod.uid);
+        failed(format!("failed to generate sandbox config for pod {named:?}: {why}"))
+    })?;
+    config.linux = Some(secured);
     config.hostname = hostname::of_kernel(&names, spec).map_err(|error| failed(error.to_string()))?;
     let host: Vec<u8> = match settings.resolv_conf.clone() {
         Some(file) => actor.on_disk(SANDBOX_REASON, move |disk| disk.read(&file, MOST)).await?,

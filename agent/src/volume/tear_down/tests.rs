@@ -10,7 +10,8 @@ use crate::pod::paths::Dirs;
 use crate::pod::traces;
 
 const POD: &str = "/r/pods/u1";
-const TMPFS: Tmpfs = Tmpfs { size: 1 << 20, top: Attributes { mode: 0o755, uid: None, gid: None }, hardened: true };
+const TMPFS: Tmpfs =
+    Tmpfs { size: 1 << 20, top: Attributes { mode: 0o755, uid: None, gid: None }, hardened: true };
 
 fn at(inner: &str) -> PathBuf {
     Path::new(POD).join(inner)
