@@ -316,7 +316,12 @@ impl Actor {
     async fn remove_traces(&self, job: &Job) -> Result<Done, Failure> {
         confine::give_up(self, job).await?;
         let (dirs, uid) = (self.dirs.clone(), job.uid.clone());
-        let removed = self.on_disk("", move |disk| traces::remove(disk, &dirs, &uid)).await;
+        let remove = move |disk: &dyn Disk| traces::remove(disk, &dirs, &uid);
+        let mut removed = self.on_disk("", remove.clone()).await;
+        // What a container mounted may have come to light since its volumes were taken down.
+        if removed.is_err() && self.volumes.tear_down(&job.uid).await.is_ok() {
+            removed = self.on_disk("", remove).await;
+        }
         if let (Err(failure), true) = (&removed, job.names.is_some()) {
             let message = format!("error removing the pod's directories: {}", failure.message);
             self.events.warning(&job.object, "FailedCleanUp", &message, self.clock.now().wall);
