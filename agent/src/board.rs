@@ -9,11 +9,13 @@ use pinnace_pleg::health::{self, Health};
 use pinnace_pleg::snapshot::Snapshot;
 use tokio::sync::{Notify, watch};
 
+use crate::cgroup::Cgroups;
 use crate::events::EventLog;
 use crate::join::Membership;
 use crate::pod::card::{Card, Cards};
 use crate::pod::paths::Dirs;
 use crate::pod::status::{self, Subject};
+use crate::pod::traces;
 use crate::runtime::watch::RuntimeState;
 use crate::server::https::Pods;
 use crate::server::lookup;
@@ -46,6 +48,10 @@ pub struct Board {
     pub journal: watch::Receiver<Option<String>>,
     /// Events.
     pub events: EventLog,
+    /// Whether pods are being started.
+    pub starts: watch::Receiver<bool>,
+    /// Cgroups of pods.
+    pub cgroups: Cgroups,
     /// Notified when an image was pulled.
     pub pulled: Arc<Notify>,
     /// Pods as the API has them; none without one.
@@ -149,7 +155,8 @@ impl Views for Board {
         let journal = self.journal.borrow().clone();
         let cluster = self.membership.as_ref().map(Membership::problems).unwrap_or_default();
         let others = [Some(runtime).filter(|problem| !problem.is_empty()), journal, self.health().err()];
-        others.into_iter().flatten().chain(cluster).chain(manifests).collect()
+        let remains = self.cards.all().into_iter().filter_map(|card| traces::problem(&card.face()));
+        others.into_iter().flatten().chain(cluster).chain(manifests).chain(remains).collect()
     }
 
     fn log_path(&self, pod: &str, container: Option<&str>, previous: bool) -> Result<PathBuf, LookupError> {

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 
 use nix::fcntl::OFlag;
 
-use super::contents::{Change, Contents, Mounted, Tmpfs};
-use super::{Disk, beneath, tmpfs, tree};
+use super::contents::{Change, Contents, FileKind, Mounted, SubPath, SubPathError, Tmpfs};
+use super::{Disk, beneath, group, host_path, sub_path, tmpfs, tree};
 
 /// Mode of the agent's own directories.
 const DIRECTORY_MODE: u32 = 0o750;
@@ -163,12 +163,36 @@ impl Disk for RealDisk {
         tmpfs::mount(path, tmpfs)
     }
 
+    fn bind_sub_path(&self, sub_path: &SubPath) -> Result<(), SubPathError> {
+        sub_path::bind(sub_path)
+    }
+
     fn unmount(&self, path: &Path) -> io::Result<()> {
         tmpfs::unmount(path)
     }
 
     fn mounts(&self, path: &Path) -> io::Result<Vec<Mounted>> {
         tmpfs::mounts(path)
+    }
+
+    fn mount_of(&self, path: &Path) -> io::Result<Mounted> {
+        tmpfs::mount_of(path)
+    }
+
+    fn give_to_group(&self, root: &Path, gid: u32) -> io::Result<()> {
+        group::give(root, gid)
+    }
+
+    fn kind(&self, path: &Path) -> io::Result<Option<FileKind>> {
+        host_path::kind(path)
+    }
+
+    fn create_host_dir(&self, path: &Path) -> io::Result<()> {
+        host_path::create_dir(path)
+    }
+
+    fn create_host_file(&self, path: &Path) -> io::Result<()> {
+        host_path::create_file(path)
     }
 }
 

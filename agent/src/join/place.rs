@@ -33,9 +33,6 @@ pub fn place(
     if let Some(node) = node {
         place.labels = node.metadata.labels.clone().unwrap_or_default();
         place.taints = node.spec.as_ref().and_then(|spec| spec.taints.clone()).unwrap_or_default();
-        let features = node.status.as_ref().and_then(|status| status.features.as_ref());
-        place.strict_groups =
-            features.and_then(|features| features.supplemental_groups_policy).unwrap_or(false);
     }
     if let Some(resources) = resources {
         place.allocatable = room(resources);

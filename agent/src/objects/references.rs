@@ -48,9 +48,7 @@ fn by_containers(spec: &PodSpec) -> impl Iterator<Item = Named<'_>> {
     let plain = spec.containers.iter().chain(init);
     let plain = plain.flat_map(|Container { env_from, env, .. }| by_environment(env_from, env));
     let ephemeral = spec.ephemeral_containers.iter().flatten();
-    plain.chain(
-        ephemeral.flat_map(|EphemeralContainer { env_from, env, .. }| by_environment(env_from, env)),
-    )
+    plain.chain(ephemeral.flat_map(|EphemeralContainer { env_from, env, .. }| by_environment(env_from, env)))
 }
 
 fn by_environment<'a>(

@@ -87,6 +87,12 @@ impl Card {
         face.history.terminal.is_some() && face.rest != Rest::Working
     }
 
+    /// Whether the node took it in: it runs, or is on its way out after it did.
+    #[must_use]
+    pub fn is_admitted(&self) -> bool {
+        self.lock().history.admitted.is_some()
+    }
+
     /// Changes the face. Nothing in `change` may wait.
     pub fn update(&self, change: impl FnOnce(&mut Face)) {
         change(&mut self.lock());

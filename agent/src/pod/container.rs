@@ -37,6 +37,9 @@ pub fn config(instance: Instance<'_>, prepared: Prepared, site: &Site) -> Contai
     let Instance { pod, spec: pod_spec, container: spec, attempt, image_ref, .. } = instance;
     let image = spec.image.clone().unwrap_or_default();
     let message = message_mount(spec, &prepared.message_file);
+    // In the kubelet's order.
+    let mut mounts: Vec<Mount> = prepared.mounts.into_iter().chain([message]).collect();
+    security::map_ids(&mut mounts, &prepared.security);
     ContainerConfig {
         metadata: Some(ContainerMetadata { name: spec.name.clone(), attempt }),
         image: Some(ImageSpec {
@@ -48,8 +51,7 @@ pub fn config(instance: Instance<'_>, prepared: Prepared, site: &Site) -> Contai
         args: prepared.args,
         working_dir: spec.working_dir.clone().unwrap_or_default(),
         envs: prepared.env,
-        // In the kubelet's order.
-        mounts: prepared.mounts.into_iter().chain([message]).collect(),
+        mounts,
         labels: container_labels(pod, spec, &site.owner),
         annotations: annotations(pod, spec, attempt, &image),
         log_path: log_path(&spec.name, attempt),
@@ -57,8 +59,8 @@ pub fn config(instance: Instance<'_>, prepared: Prepared, site: &Site) -> Contai
         stdin_once: spec.stdin_once.unwrap_or(false),
         tty: spec.tty.unwrap_or(false),
         linux: Some(LinuxContainerConfig {
-            resources: Some(resources::of_container(pod_spec, spec, site.node)),
-            security_context: Some(security::of_container(pod_spec, spec, &site.security)),
+            resources: Some(resources::of_container(pod_spec, spec, &site.node)),
+            security_context: Some(prepared.security),
         }),
         ..ContainerConfig::default()
     }
@@ -159,7 +161,6 @@ mod tests {
             ("terminationMessagePath", json!("/a")),
             ("terminationMessagePolicy", json!("FallbackToLogsOnError")),
             ("resources", json!({ "limits": { "memory": "1Gi" } })),
-            ("securityContext", json!({ "runAsUser": 5 })),
             ("image", json!("i:2")),
         ] {
             let mut changed = plain();

@@ -6,15 +6,17 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use k8s_openapi::api::core::v1::{Container, PodSpec};
-use pinnace_cri::v1::{KeyValue, Mount, PodSandboxConfig};
+use pinnace_cri::v1::{KeyValue, LinuxContainerSecurityContext, Mount, PodSandboxConfig};
 
 use crate::events::Object;
 use crate::pod::act::Actor;
 use crate::pod::dns::resolv_conf::{self, MOST};
+use crate::pod::env::Environment;
 use crate::pod::job::{Failure, Job};
 use crate::pod::paths::PodNames;
-use crate::pod::{dns, env, hostname, hosts, mounts, sandbox, security, surroundings};
+use crate::pod::{dns, env, hostname, hosts, mounts, sandbox, secure, surroundings};
 use crate::source::desired::DesiredPod;
+use crate::volume::{image, reach, sub_path};
 
 /// Waiting reason of what cannot be prepared.
 pub const REASON: &str = "CreateContainerConfigError";
@@ -63,14 +65,15 @@ pub struct Prepared {
     pub args: Vec<String>,
     /// Volumes, in the order of the spec, and the pod's own `/etc/hosts`.
     pub mounts: Vec<Mount>,
+    /// The security context.
+    pub security: LinuxContainerSecurityContext,
 }
 
 /// Prepares an instance.
 pub(crate) async fn prepare(actor: &Actor, instance: Instance<'_>) -> Result<Prepared, Failure> {
-    let Instance { pod, spec, container, .. } = instance;
-    if let Some(why) = security::refuses_root(spec, container) {
-        return Err(Failure::plain(REASON, why));
-    }
+    let Instance { container, .. } = instance;
+    // First, since it may forbid the container: then nothing is made for it.
+    let security = secure::container(actor, instance).await?;
     let message_file = lay_out(actor, instance).await?;
     let around = surroundings::of(actor, instance).await;
     let env = env::gather::environment(actor, instance, &around).await?;
@@ -79,26 +82,13 @@ pub(crate) async fn prepare(actor: &Actor, instance: Instance<'_>) -> Result<Pre
         expanded.map_err(|error| Failure::plain(REASON, error.to_string()))
     };
     let (command, args) = (expanded(&container.command, "command")?, expanded(&container.args, "args")?);
-    let mut mounts = mounts::of_volumes(&pod.uid, container, &actor.dirs);
+    let mut mounts = mounts_of(actor, instance, &env).await?;
     mounts.extend(hosts::mount(actor, instance, &around.pod_ips).await?);
-    Ok(Prepared { message_file, env: env.into_variables(), command, args, mounts })
+    Ok(Prepared { message_file, env: env.into_variables(), command, args, mounts, security })
 }
 
-/// The message for a pod's sandbox. The kubelet's word for a failure is in the pod's events by then.
+/// The message for a pod's sandbox, for its making and again for each container's. The pod's directory must be there.
 pub(crate) async fn sandbox(
-    actor: &Actor,
-    job: &Job,
-    pod: &DesiredPod,
-    attempt: u32,
-) -> Result<PodSandboxConfig, Failure> {
-    let made = named_sandbox(actor, job, pod, attempt).await;
-    made.inspect_err(|failure| {
-        let message = format!("Failed to create pod sandbox: {}", failure.message);
-        actor.events.warning(&job.object, SANDBOX_REASON, &message, actor.clock.now().wall);
-    })
-}
-
-async fn named_sandbox(
     actor: &Actor,
     job: &Job,
     pod: &DesiredPod,
@@ -111,6 +101,11 @@ async fn named_sandbox(
         return Err(failed("the pod's spec is not known".to_owned()));
     };
     let names = hostname::names(pod, spec, &settings.domain);
+    let secured = secure::sandbox(actor, pod, spec).await.map_err(|why| {
+        let named = format!("{}_{}({})", pod.name, pod.namespace, pod.uid);
+        failed(format!("failed to generate sandbox config for pod {named:?}: {why}"))
+    })?;
+    config.linux = Some(secured);
     config.hostname = hostname::of_kernel(&names, spec).map_err(|error| failed(error.to_string()))?;
     let host: Vec<u8> = match settings.resolv_conf.clone() {
         Some(file) => actor.on_disk(SANDBOX_REASON, move |disk| disk.read(&file, MOST)).await?,
@@ -128,6 +123,22 @@ async fn named_sandbox(
     }
     config.dns_config = Some(formed.config);
     Ok(config)
+}
+
+async fn mounts_of(actor: &Actor, instance: Instance<'_>, env: &Environment) -> Result<Vec<Mount>, Failure> {
+    let Instance { pod, spec, container, .. } = instance;
+    reach::until_answered(actor, instance).await?;
+    let sub_paths = sub_path::prepare(actor, instance, env).await?;
+    let images = image::of_container(actor, instance).await?;
+    let around = mounts::Around {
+        uid: &pod.uid,
+        dirs: &actor.dirs,
+        sub_paths: &sub_paths,
+        images: &images,
+        // The default handler's name is empty.
+        recursive_read_only: actor.runtime.borrow().mounts_read_only_recursively(""),
+    };
+    mounts::of_volumes(spec, container, &around).map_err(|why| Failure::plain(REASON, why))
 }
 
 /// Directories and the file for the termination message, which the container's user must be able to write.

@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{ContainerPort, PodSpec};
 use pinnace_cri::labels;
-use pinnace_cri::v1::{LinuxPodSandboxConfig, PodSandboxConfig, PodSandboxMetadata, PortMapping, Protocol};
+use pinnace_cri::v1::{PodSandboxConfig, PodSandboxMetadata, PortMapping, Protocol};
 
 use crate::pod::container::Site;
+use crate::pod::hostname;
 use crate::pod::paths::{Dirs, PodNames};
-use crate::pod::{hostname, security};
 use crate::source::desired::DesiredPod;
 
-/// Builds the message, without what has to be read for it: DNS. None if the pod's names cannot be paths, which
-/// validation rules out. A full host name that is too long is cut to the short one.
+/// Builds the message, without what has to be read for it: DNS and the Linux part. None if the pod's names cannot be
+/// paths, which validation rules out. A full host name that is too long is cut to the short one.
 #[must_use]
 pub fn config(pod: &DesiredPod, attempt: u32, dirs: &Dirs, site: &Site) -> Option<PodSandboxConfig> {
     let names = PodNames::new(&pod.namespace, &pod.name, &pod.uid)?;
@@ -30,10 +30,6 @@ pub fn config(pod: &DesiredPod, attempt: u32, dirs: &Dirs, site: &Site) -> Optio
         port_mappings: ports(spec),
         labels: sandbox_labels(pod, &site.owner),
         annotations: pod.pod.metadata.annotations.clone().unwrap_or_default(),
-        linux: Some(LinuxPodSandboxConfig {
-            security_context: Some(security::of_sandbox(spec)),
-            ..LinuxPodSandboxConfig::default()
-        }),
         ..PodSandboxConfig::default()
     })
 }

@@ -299,6 +299,9 @@ impl Worker {
             face.retries = self.mind.retries(around.now);
             face.busy = self.mind.busy().clone();
         });
+        if plan.rest == Rest::Emptied || self.card.is_finished() {
+            self.tools.actor.objects.release(&self.uid);
+        }
         let events = &self.tools.actor.events;
         telling::of_waits(&self.card, plan, events, around.now);
         if !around.network_ready {

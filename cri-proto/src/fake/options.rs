@@ -77,6 +77,10 @@ pub struct Switches {
     pub network_ready: bool,
     /// Whether an image that nobody seeded can be pulled; if not, its pull answers NotFound.
     pub pull_any_image: bool,
+    /// What every runtime handler says of user namespaces.
+    pub user_namespaces: bool,
+    /// What `Status` says of `supplementalGroupsPolicy`; none for a runtime that tells no features.
+    pub supplemental_groups_policy: Option<bool>,
 }
 
 impl Default for Switches {
@@ -88,6 +92,8 @@ impl Default for Switches {
             runtime_ready: true,
             network_ready: true,
             pull_any_image: true,
+            user_namespaces: false,
+            supplemental_groups_policy: Some(false),
         }
     }
 }

@@ -7,9 +7,10 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
-use super::{Filled, Holds, Inherited, security, volume};
+use super::{Filled, Holds, security, volume};
+use crate::pod::resources::HUGEPAGES;
 
-pub(super) fn container(at: &str, container: &Container, inherited: Inherited, holds: &mut Holds) {
+pub(super) fn container(at: &str, container: &Container, holds: &mut Holds) {
     #[rustfmt::skip]
     let Container {
         args: _, command: _, env, env_from, image: _, image_pull_policy: _, lifecycle, liveness_probe,
@@ -40,11 +41,11 @@ pub(super) fn container(at: &str, container: &Container, inherited: Inherited, h
     holds.hold_if(startup_probe.is_some(), at, "startupProbe");
     holds.hold_if(restart_policy.is_some(), at, "restartPolicy");
     holds.hold_if(restart_policy_rules.filled(), at, "restartPolicyRules");
-    security::container(at, security_context.as_ref(), inherited, holds);
-    holds.hold_if(volume_devices.filled(), at, "volumeDevices");
-    for (index, mount) in volume_mounts.iter().flatten().enumerate() {
-        volume::mount(&format!("{at}.volumeMounts[{index}]"), mount, holds);
+    if let Some(context) = security_context {
+        security::container(at, context, holds);
     }
+    holds.hold_if(volume_devices.filled(), at, "volumeDevices");
+    volume_mounts.iter().flatten().for_each(volume::mount);
 }
 
 fn environment(at: &str, variable: &EnvVar, holds: &mut Holds) {
@@ -63,18 +64,16 @@ fn environment(at: &str, variable: &EnvVar, holds: &mut Holds) {
 fn requirements(at: &str, resources: &ResourceRequirements, holds: &mut Holds) {
     let ResourceRequirements { claims, limits, requests } = resources;
     holds.hold_if(claims.filled(), at, "claims");
-    beyond_cpu_and_memory(at, "limits", limits, holds);
-    beyond_cpu_and_memory(at, "requests", requests, holds);
+    of_devices(at, "limits", limits, holds);
+    of_devices(at, "requests", requests, holds);
 }
 
-fn beyond_cpu_and_memory(
-    at: &str,
-    list: &str,
-    quantities: &Option<BTreeMap<String, Quantity>>,
-    holds: &mut Holds,
-) {
+/// Resources that are not the node's own. A limit of ephemeral-storage is kept by eviction, not by the runtime.
+fn of_devices(at: &str, list: &str, quantities: &Option<BTreeMap<String, Quantity>>, holds: &mut Holds) {
     for name in quantities.iter().flatten().map(|(name, _)| name) {
-        holds.hold_if(name != "cpu" && name != "memory", at, &format!("{list}[{name}]"));
+        let own =
+            matches!(name.as_str(), "cpu" | "memory" | "ephemeral-storage") || name.starts_with(HUGEPAGES);
+        holds.hold_if(!own, at, &format!("{list}[{name}]"));
     }
 }
 
