@@ -22,13 +22,7 @@ pub(super) fn spec(spec: &PodSpec, holds: &mut Holds) {
         for PodDNSConfigOption { name: _, value: _ } in options.iter().flatten() {}
     }
     holds.hold_if(ephemeral_containers.filled(), "spec", "ephemeralContainers");
-<<<<<<< HEAD
     for HostAlias { hostnames: _, ip: _ } in host_aliases.iter().flatten() {}
-    holds.hold_if(*host_users == Some(false), "spec", "hostUsers");
-=======
-    holds.hold_if(host_aliases.filled(), "spec", "hostAliases");
-    holds.hold_if(hostname_override.filled(), "spec", "hostnameOverride");
->>>>>>> main
     holds.hold_if(image_pull_secrets.filled(), "spec", "imagePullSecrets");
     holds.hold_if(init_containers.filled(), "spec", "initContainers");
     holds.hold_if(resource_claims.filled(), "spec", "resourceClaims");
