@@ -88,7 +88,11 @@ fn dns_config(config: &PodDNSConfig, faults: &mut Faults) {
         // Names of services may have an underscore, wherever a letter may be.
         let name = search.strip_suffix('.').unwrap_or(search).replace('_', "a");
         let good = names::subdomain(&name).is_ok();
-        faults.add_if(!good, format!("{AT}.searches[{index}]"), format!("is {search:?}, expected a DNS name"));
+        faults.add_if(
+            !good,
+            format!("{AT}.searches[{index}]"),
+            format!("is {search:?}, expected a DNS name"),
+        );
     }
     for (index, option) in config.options.iter().flatten().enumerate() {
         let missing = option.name.as_ref().is_none_or(String::is_empty);
