@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use k8s_openapi::api::core::v1::{Container, PodSpec};
-use pinnace_cri::v1::{KeyValue, LinuxContainerSecurityContext, Mount, PodSandboxConfig};
+use pinnace_cri::v1::{DnsConfig, KeyValue, LinuxContainerSecurityContext, Mount, PodSandboxConfig};
 
 use crate::events::Object;
 use crate::pod::act::Actor;
@@ -14,6 +14,7 @@ use crate::pod::dns::resolv_conf::{self, MOST};
 use crate::pod::env::Environment;
 use crate::pod::job::{Failure, Job};
 use crate::pod::paths::PodNames;
+use crate::pod::step::Step;
 use crate::pod::{dns, env, hostname, hosts, mounts, sandbox, secure, surroundings};
 use crate::source::desired::DesiredPod;
 use crate::volume::{image, reach, sub_path};
@@ -107,6 +108,16 @@ pub(crate) async fn sandbox(
     })?;
     config.linux = Some(secured);
     config.hostname = hostname::of_kernel(&names, spec).map_err(|error| failed(error.to_string()))?;
+    if matches!(job.step, Step::RunSandbox { .. }) {
+        // A runtime reads it once, when it makes the sandbox.
+        config.dns_config = Some(dns_of(actor, job, pod, spec).await?);
+    }
+    Ok(config)
+}
+
+/// The DNS settings of a sandbox. What is wrong with them is in the pod's events by then.
+async fn dns_of(actor: &Actor, job: &Job, pod: &DesiredPod, spec: &PodSpec) -> Result<DnsConfig, Failure> {
+    let settings = &actor.site.dns;
     let host: Vec<u8> = match settings.resolv_conf.clone() {
         Some(file) => actor.on_disk(SANDBOX_REASON, move |disk| disk.read(&file, MOST)).await?,
         None => Vec::new(),
@@ -121,8 +132,7 @@ pub(crate) async fn sandbox(
     for message in &formed.cut {
         actor.events.warning(&job.object, "DNSConfigForming", message, wall);
     }
-    config.dns_config = Some(formed.config);
-    Ok(config)
+    Ok(formed.config)
 }
 
 async fn mounts_of(actor: &Actor, instance: Instance<'_>, env: &Environment) -> Result<Vec<Mount>, Failure> {

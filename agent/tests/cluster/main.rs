@@ -20,6 +20,7 @@ mod case;
 mod control_plane;
 mod credentials;
 mod deletes;
+mod environment;
 mod logs;
 mod namespace;
 mod network;
@@ -78,6 +79,8 @@ cases! {
     workloads::a_deployment_of_20_comes_scales_rolls_and_goes,
     workloads::a_job_ends_as_its_exit_code_says,
     workloads::a_daemon_set_has_a_pod_on_each_node,
+    environment::each_source_of_the_environment_is_read_inside,
+    environment::names_are_looked_up_in_files_that_are_right_to_the_byte,
     deletes::b05_pods_deleted_while_the_agent_is_away_go_when_it_is_back,
     deletes::b66_the_same_name_again_is_another_pod,
     deletes::a_graceful_delete_keeps_its_grace_and_a_shorter_one_shortens_it,

@@ -17,6 +17,7 @@ mod harness;
 mod admission;
 mod deletion;
 mod downtime;
+mod environment;
 mod faults;
 mod flips;
 mod generations;

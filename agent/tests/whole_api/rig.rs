@@ -146,7 +146,7 @@ impl Rig {
                 owner: NODE.to_owned(),
                 node: Memory { memory: 4 << 30, cfs_period: Some(100_000), ..Memory::default() },
                 security: Defaults::bare(root.join("seccomp")),
-                dns: pinnace::pod::dns::Settings::default(),
+                dns: pinnace::pod::dns::Settings { domain: "cluster.local".into(), ..Default::default() },
             },
             pace: make.pace,
             relist: relist::Config::default(),
