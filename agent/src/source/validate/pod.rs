@@ -37,6 +37,10 @@ pub(super) fn spec(spec: &PodSpec, faults: &mut Faults) {
     if let Some(requirements) = &spec.resources {
         resources::requirements("spec.resources", requirements, faults);
     }
+    resources::overhead(spec.overhead.as_ref(), faults);
+    if let Some(class) = spec.runtime_class_name.as_deref().filter(|class| !class.is_empty()) {
+        faults.check("spec.runtimeClassName", names::subdomain(class));
+    }
     let volumes = volumes::volumes(spec.volumes.as_deref().unwrap_or_default(), faults);
     containers(spec, &volumes, faults);
     ports::host_ports(spec, faults);

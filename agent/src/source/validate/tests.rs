@@ -245,6 +245,20 @@ fn a75_resources() {
             "spec.containers[0].resources.requests[example.com/other]: needs a limit of the same amount",
         ],
     );
+    check(
+        container(
+            json!({"resources": {"limits": {"hugepages-2Mi": "2Mi"}, "requests": {"hugepages-2Mi": "2Mi"}}}),
+        ),
+        &["spec.containers[0].resources: huge pages need cpu or memory beside them"],
+    );
+    check(
+        json!({"spec": {"overhead": {"cpu": "-1", "gpu": "1"}, "runtimeClassName": "Kata"}}),
+        &[
+            "spec.overhead[cpu]: is -1, expected at least 0",
+            "spec.overhead[gpu]: is not a resource: expected cpu, memory, ephemeral-storage, hugepages-SIZE or domain/name",
+            "spec.runtimeClassName: is \"Kata\", expected lower case letters, digits, '-' and '.', with a letter or digit at either end of each part",
+        ],
+    );
 }
 
 #[test]
