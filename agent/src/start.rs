@@ -33,8 +33,8 @@ use crate::pod::paths::Dirs;
 use crate::pod::security::Defaults;
 use crate::pod::security::sysctl::Allowlist;
 use crate::runtime::class::RuntimeClasses;
-use crate::runtime::strangers;
 use crate::runtime::watch::PERIOD;
+use crate::runtime::{advisory, strangers};
 use crate::server::admin::Admin;
 use crate::server::healthz::{BindError, Healthz};
 use crate::server::https;
@@ -115,6 +115,8 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     if let Some(refused) = refused.clone() {
         supervisor.spawn_core("refusal", refusal::stop_at(refused, supervisor.stop_token()));
     }
+    let (runtime, events, stop) = (board.runtime.clone(), board.events.clone(), supervisor.stop_token());
+    supervisor.spawn_core("advisories", advisory::tell(runtime, events, clock.clone(), stop));
     serve(&config, board, &supervisor, &notifier, disk, clock).await?;
     tell_limits();
     tell_virtual(&config);

@@ -28,6 +28,7 @@ pub(super) async fn of_sandbox(
     };
     let handler = Box::pin(actor.classes.handler(spec.runtime_class_name.as_deref())).await;
     let handler = handler.map_err(|error| Failure::plain(REASON, error.to_string()))?;
+    actor.userns.check(spec, &handler).map_err(|error| prepare::not_generated(pod, &error.to_string()))?;
     let parent = actor.cgroups.place(pod).await.map_err(|error| {
         let message = cgroup::told(&error);
         tell("FailedToCreatePodContainer", &format!("unable to ensure pod container exists: {message}"));

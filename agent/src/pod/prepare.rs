@@ -102,10 +102,7 @@ pub(crate) async fn sandbox(
         return Err(failed("the pod's spec is not known".to_owned()));
     };
     let names = hostname::names(pod, spec, &settings.domain);
-    let secured = secure::sandbox(actor, pod, spec).await.map_err(|why| {
-        let named = format!("{}_{}({})", pod.name, pod.namespace, pod.uid);
-        failed(format!("failed to generate sandbox config for pod {named:?}: {why}"))
-    })?;
+    let secured = secure::sandbox(actor, pod, spec).await.map_err(|why| not_generated(pod, &why))?;
     config.linux = Some(secured);
     config.hostname = hostname::of_kernel(&names, spec).map_err(|error| failed(error.to_string()))?;
     if matches!(job.step, Step::RunSandbox { .. }) {
@@ -133,6 +130,12 @@ async fn dns_of(actor: &Actor, job: &Job, pod: &DesiredPod, spec: &PodSpec) -> R
         actor.events.warning(&job.object, "DNSConfigForming", message, wall);
     }
     Ok(formed.config)
+}
+
+/// In the kubelet's words.
+pub(super) fn not_generated(pod: &DesiredPod, why: &str) -> Failure {
+    let named = format!("{}_{}({})", pod.name, pod.namespace, pod.uid);
+    Failure::plain(SANDBOX_REASON, format!("failed to generate sandbox config for pod {named:?}: {why}"))
 }
 
 async fn mounts_of(actor: &Actor, instance: Instance<'_>, env: &Environment) -> Result<Vec<Mount>, Failure> {
