@@ -7,11 +7,15 @@ use crate::cgroup::{self, CgroupError, write::Left};
 use crate::pod::act::{Actor, no_spec};
 use crate::pod::job::{Failure, Job};
 use crate::pod::resources::sandbox::completed;
+use crate::pod::resources::sums;
 use crate::pod::sandbox;
 use crate::source::desired::DesiredPod;
 
 /// Waiting reason of a pod without a sandbox.
 const REASON: &str = "FailedCreatePodSandBox";
+/// Why a pod with limits of its own does not run on a node that has limits of containers only.
+const UNLIMITED: &str =
+    "spec.resources: this node limits containers only; pods need cgroup v2 and the cgroupfs driver";
 
 /// The message for a new sandbox and the handler to make it with. Makes the pod's cgroup.
 pub(super) async fn of_sandbox(
@@ -36,6 +40,10 @@ pub(super) async fn of_sandbox(
         tell("FailedToCreatePodContainer", &format!("unable to ensure pod container exists: {message}"));
         Failure::plain(REASON, message)
     })?;
+    if sums::of_the_whole(spec).is_some() && !actor.cgroups.limit_pods() {
+        tell(REASON, &format!("Failed to create pod sandbox: {UNLIMITED}"));
+        return Err(Failure::plain(REASON, UNLIMITED.to_owned()));
+    }
     Ok((message(actor, pod, attempt, &parent)?, handler))
 }
 

@@ -27,6 +27,7 @@ mod node;
 mod outage;
 mod own_runtime;
 mod restarts;
+mod runtime_class;
 #[expect(dead_code, reason = "the tests of real runtimes use all of it")]
 #[path = "../real/runtime.rs"]
 mod runtime;
@@ -88,6 +89,7 @@ cases! {
     node::configz_decodes_as_the_kubelets_configuration,
     node::a_pod_finds_its_token_authority_and_namespace,
     restarts::b34_b36_kill_9_and_start_change_nothing_that_others_see,
+    runtime_class::a_pod_runs_with_the_handler_and_the_overhead_of_its_class,
     takeover::what_a_kubelet_started_is_taken_over_as_it_runs,
     network::b62_a_black_holed_watch_is_noticed_and_nothing_is_missed,
     bad_input::a_wrong_authority_is_named,
