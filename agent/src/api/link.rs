@@ -1,7 +1,10 @@
-//! The connections to the API server. Owns the transport that every [`kube::Client`] here goes through. Woken by time:
+//! The connections to the API server. Owns the transports that every [`kube::Client`] here goes through. Woken by time:
 //! every 10 s it sees whether a file of the kubeconfig changed, every second while it cannot be used; and by the lease,
 //! whose connection it makes anew when a renewal got no answer. Writes the transport and the [`LinkState`]; ends with
 //! the stop token.
+//!
+//! A kubeconfig that leads to another server is used only once that one has shown to be the same cluster's
+//! ([`super::guard`]); until then the old connections go on.
 //!
 //! HTTP/2, so that one connection carries every watch; pings find a dead one within 20 s, since a connection whose
 //! packets are dropped is silent like an idle one. The lease has a connection of its own: what holds up the others
@@ -19,6 +22,8 @@ use tokio_util::sync::CancellationToken;
 use tower::util::BoxCloneService;
 use tower::{BoxError, ServiceBuilder};
 
+use super::connections::Connections;
+use super::guard::Guard;
 use super::kubeconfig::{self, Loaded};
 use super::transport::{Stack, Transport};
 use crate::chain::Chain;
@@ -44,27 +49,34 @@ pub struct LinkState {
     pub problem: String,
 }
 
-/// Both clients and the loop that keeps their transports.
+/// The loop that keeps the transports of all clients.
 pub struct Link {
     file: PathBuf,
     clock: Clock,
     shared: Transport,
     lease: Transport,
+    watches: Connections,
     state: watch::Sender<LinkState>,
     /// What the transports are made from; none before a kubeconfig was read that can be used.
     config: Option<kube::Config>,
     /// Told when the lease's connection does not answer.
     lease_stuck: Arc<Notify>,
     stamps: Vec<(PathBuf, Option<SystemTime>)>,
+    /// What another API server has to prove.
+    guard: Guard,
+    /// A kubeconfig was read whose server has not proved it.
+    doubted: bool,
 }
 
 /// What [`Link::new`] gives away.
 #[derive(Clone)]
 pub struct Clients {
-    /// For everything but the lease.
+    /// For everything but the lease and the many.
     pub shared: kube::Client,
     /// For the lease alone.
     pub lease: kube::Client,
+    /// For watches of single objects, of which there may be hundreds.
+    pub watches: Connections,
     /// What is known of the kubeconfig.
     pub state: watch::Receiver<LinkState>,
     /// To be notified when the lease's connection does not answer: a new one is made.
@@ -73,18 +85,31 @@ pub struct Clients {
 
 impl Link {
     /// The loop and its clients. The file is read at once, so that the first call finds a transport.
-    pub async fn new(file: PathBuf, clock: Clock) -> (Self, Clients) {
+    pub async fn new(file: PathBuf, clock: Clock, guard: Guard) -> (Self, Clients) {
         let (state, reader) = watch::channel(LinkState::default());
         let (shared, lease) = (Transport::missing(), Transport::missing());
-        let lease_stuck = Arc::new(Notify::new());
+        let (watches, lease_stuck) = (Connections::new(), Arc::new(Notify::new()));
         let clients = Clients {
             shared: kube::Client::new(shared.clone(), "default"),
             lease: kube::Client::new(lease.clone(), "default"),
+            watches: watches.clone(),
             state: reader,
             lease_stuck: Arc::clone(&lease_stuck),
         };
         let (config, stamps) = (None, Vec::new());
-        let mut link = Self { file, clock, shared, lease, state, config, lease_stuck, stamps };
+        let mut link = Self {
+            file,
+            clock,
+            shared,
+            lease,
+            watches,
+            state,
+            config,
+            lease_stuck,
+            stamps,
+            guard,
+            doubted: false,
+        };
         link.load().await;
         (link, clients)
     }
@@ -108,7 +133,7 @@ impl Link {
 
     async fn look(&mut self) {
         let changed = self.stamps.iter().any(|(path, stamp)| modified(path) != *stamp);
-        if changed || !self.shared.is_there() {
+        if changed || self.doubted || !self.shared.is_there() {
             self.load().await;
         }
     }
@@ -120,7 +145,7 @@ impl Link {
         let outcome = match kubeconfig::load(&self.file, self.clock.now().wall).await {
             Ok(loaded) => {
                 stamps.extend(loaded.files.iter().skip(1).map(|path| (path.clone(), modified(path))));
-                self.install(&loaded)
+                self.take(&loaded).await
             }
             Err(error) => Err(Chain(&error).to_string()),
         };
@@ -134,6 +159,20 @@ impl Link {
             LinkState { server, problem }
         });
         self.publish(state);
+    }
+
+    /// Uses what was read, once it is certain not to lead to another cluster.
+    async fn take(&mut self, loaded: &Loaded) -> Result<LinkState, String> {
+        self.doubted = false;
+        if let Some(uid) = self.guard.asks(self.config.as_ref(), &loaded.config) {
+            let transport = Transport::missing();
+            transport.set(stack(&loaded.config).map_err(|error| Chain(&error).to_string())?);
+            let client = kube::Client::new(transport, "default");
+            let proof = self.guard.prove(client, &loaded.server, &uid).await;
+            self.doubted = proof.is_err();
+            proof?;
+        }
+        self.install(loaded)
     }
 
     /// Where the lease's transport has hung, a new one with the same settings takes its place.
@@ -156,6 +195,7 @@ impl Link {
         let (shared, lease) = (made()?, made()?);
         self.shared.set(shared);
         self.lease.set(lease);
+        self.watches.install(&loaded.config);
         self.config = Some(loaded.config.clone());
         Ok(LinkState { server: loaded.server.clone(), problem: loaded.warning.clone().unwrap_or_default() })
     }
@@ -180,7 +220,7 @@ fn modified(path: &std::path::Path) -> Option<SystemTime> {
 }
 
 /// The transport of one connection pool.
-fn stack(config: &kube::Config) -> kube::Result<Stack> {
+pub(super) fn stack(config: &kube::Config) -> kube::Result<Stack> {
     let mut tls = config.rustls_client_config()?;
     // The connector offers h2 and http/1.1 by itself.
     tls.alpn_protocols.clear();

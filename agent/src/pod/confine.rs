@@ -6,9 +6,9 @@ use pinnace_cri::v1::PodSandboxConfig;
 use crate::cgroup::{self, CgroupError, write::Left};
 use crate::pod::act::{Actor, no_spec};
 use crate::pod::job::{Failure, Job};
+use crate::pod::prepare;
 use crate::pod::resources::sandbox::completed;
 use crate::pod::resources::sums;
-use crate::pod::sandbox;
 use crate::source::desired::DesiredPod;
 
 /// Waiting reason of a pod without a sandbox.
@@ -31,10 +31,7 @@ pub(super) async fn of_sandbox(
         }
     };
     let handler = Box::pin(actor.classes.handler(spec.runtime_class_name.as_deref())).await;
-    let handler = handler.map_err(|error| {
-        tell(REASON, &format!("Failed to create pod sandbox: {error}"));
-        Failure::plain(REASON, error.to_string())
-    })?;
+    let handler = handler.map_err(|error| Failure::plain(REASON, error.to_string()))?;
     let parent = actor.cgroups.place(pod).await.map_err(|error| {
         let message = cgroup::told(&error);
         tell("FailedToCreatePodContainer", &format!("unable to ensure pod container exists: {message}"));
@@ -44,22 +41,29 @@ pub(super) async fn of_sandbox(
         tell(REASON, &format!("Failed to create pod sandbox: {UNLIMITED}"));
         return Err(Failure::plain(REASON, UNLIMITED.to_owned()));
     }
-    Ok((message(actor, pod, attempt, &parent)?, handler))
+    Ok((message(actor, job, pod, attempt, &parent).await?, handler))
 }
 
 /// The message of the sandbox that a container goes into.
 pub(super) async fn around(
     actor: &Actor,
+    job: &Job,
     pod: &DesiredPod,
     attempt: u32,
 ) -> Result<PodSandboxConfig, Failure> {
     let parent = actor.cgroups.parent(pod).await.map_err(|error| failed(&error))?;
-    message(actor, pod, attempt, &parent)
+    message(actor, job, pod, attempt, &parent).await
 }
 
-fn message(actor: &Actor, pod: &DesiredPod, attempt: u32, parent: &str) -> Result<PodSandboxConfig, Failure> {
+async fn message(
+    actor: &Actor,
+    job: &Job,
+    pod: &DesiredPod,
+    attempt: u32,
+    parent: &str,
+) -> Result<PodSandboxConfig, Failure> {
     let spec = pod.pod.spec.as_ref().ok_or_else(no_spec)?;
-    let config = sandbox::config(pod, attempt, &actor.dirs, &actor.site.owner).ok_or_else(no_spec)?;
+    let config = prepare::sandbox(actor, job, pod, attempt).await?;
     Ok(completed(config, spec, &actor.site.node, parent))
 }
 

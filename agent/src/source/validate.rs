@@ -55,6 +55,16 @@ pub fn pod(pod: &Pod) -> Vec<Fault> {
     faults.0
 }
 
+/// What a static pod refers to that only the API of the configured API server has; the kubelet refuses it too.
+#[must_use]
+pub fn references(pod: &Pod) -> Vec<Fault> {
+    let mut faults = Faults::default();
+    if let Some(spec) = &pod.spec {
+        references::objects(spec, &mut faults);
+    }
+    faults.0
+}
+
 /// Collects faults in the order in which they are found.
 #[derive(Default)]
 struct Faults(Vec<Fault>);

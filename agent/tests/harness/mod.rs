@@ -119,7 +119,8 @@ impl Make {
             site: Site {
                 owner: NODE.to_owned(),
                 node: Memory { memory: 4 << 30, cfs_period: Some(100_000), ..Memory::default() },
-                security: Defaults { seccomp_default: false, seccomp_root: root.join("seccomp") },
+                security: Defaults::bare(root.join("seccomp")),
+                dns: pinnace::pod::dns::Settings::default(),
             },
             pace: self.pace,
             relist: relist::Config::default(),
@@ -130,6 +131,7 @@ impl Make {
             classes: pinnace::runtime::class::RuntimeClasses::default(),
             cgroups: self.cgroups.clone(),
             place: tokio::sync::watch::channel(Arc::new(pinnace::pod::admit::Place::bare(NODE, 300))).1,
+            ids_per_pod: 65_536,
         };
         let board = app::start(parts, opened, desired, &supervisor);
         self.checker.unsynced();

@@ -25,4 +25,5 @@ mod panics;
 mod pods;
 mod restart;
 mod rpc_faults;
+mod security;
 mod slow_runtime;

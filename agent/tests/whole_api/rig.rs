@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use pinnace::api::connections::Connections;
 use pinnace::api::link::{Clients, LinkState};
 use pinnace::app;
 use pinnace::board::Board;
@@ -18,6 +19,7 @@ use pinnace::host::address::{InterfaceAddress, Network};
 use pinnace::host::machine::{Host, Machine};
 use pinnace::join::{self, Membership};
 use pinnace::journal::Journal;
+use pinnace::objects::{Objects, Strategy};
 use pinnace::pod::admit::Place;
 use pinnace::pod::container::Site;
 use pinnace::pod::paths::Dirs;
@@ -77,6 +79,8 @@ impl Host for OneAddress {
 pub(crate) struct Rig {
     pub(crate) make: Make,
     pub(crate) api: FakeApi,
+    /// What the node takes.
+    pub(crate) max_pods: u32,
 }
 
 /// A running agent.
@@ -95,7 +99,7 @@ impl Rig {
         // Nothing is synced to a disk: hundreds of generations would wait for nothing else.
         let make = Make { fake, disk: Arc::new(MemoryDisk::default()), ..Make::new() };
         let wall = Timestamp::from_nanosecond(i128::from(make.fake.wall())).unwrap();
-        Self { make, api: FakeApi::starting_at(wall) }
+        Self { make, api: FakeApi::starting_at(wall), max_pods: 300 }
     }
 
     /// Starts an agent without manifests.
@@ -117,9 +121,13 @@ impl Rig {
         let clients = Clients {
             shared: self.api.client_of_node(NODE),
             lease: self.api.client_of_node(NODE),
+            watches: Connections::one(self.api.client_of_node(NODE)),
             state: watch::channel(LinkState::default()).1,
             lease_stuck: Arc::default(),
         };
+        let (objects, keeper) =
+            Objects::following(clients.shared.clone(), clients.watches.clone(), Strategy::Watch);
+        supervisor.spawn_core("objects", keeper.run(stop.clone()));
         let source = join::source(NODE, &clients, admitted);
         let (wanted, wanted_reader) = watch::channel(Arc::new(wish(manifests)));
         let (merged, merged_reader) = watch::channel(Arc::new(Desired::default()));
@@ -138,24 +146,26 @@ impl Rig {
             site: Site {
                 owner: NODE.to_owned(),
                 node: Memory { memory: 4 << 30, cfs_period: Some(100_000), ..Memory::default() },
-                security: Defaults { seccomp_default: false, seccomp_root: root.join("seccomp") },
+                security: Defaults::bare(root.join("seccomp")),
+                dns: pinnace::pod::dns::Settings::default(),
             },
             pace: make.pace,
             relist: relist::Config::default(),
             runtime_period: Duration::from_secs(5),
             pulls: 3,
             events: events.clone(),
-            objects: pinnace::objects::Objects::default(),
+            objects,
             classes: RuntimeClasses::new(self.api.client_of_node(NODE)),
             cgroups: pinnace::cgroup::Cgroups::default(),
             place: place_reader,
+            ids_per_pod: 65_536,
         };
         let board = app::start(parts, opened, merged_reader, &supervisor);
         let joining = join::Parts {
             name: NODE.to_owned(),
             settings: config.node,
             told: Vec::new(),
-            max_pods: 300,
+            max_pods: self.max_pods,
             clients,
             runtime: make.fake.client(),
             host: Arc::new(OneAddress),
@@ -338,6 +348,15 @@ fn wish(manifests: &[Value]) -> Desired {
         })
         .collect();
     Desired { synced: true, manifests_synced: true, pods, ..Desired::default() }
+}
+
+/// How many in `make test`, which says so, and in `make test-all`.
+pub(crate) fn scaled(promise: &str, what: &str, few: usize, all: usize) -> usize {
+    if std::env::var_os("PINNACE_TEST_ALL").is_some() {
+        return all;
+    }
+    println!("{promise}: scaled, {few} of {all} {what}");
+    few
 }
 
 pub(crate) fn uid_of(pod: &Value) -> String {

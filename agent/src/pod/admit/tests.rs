@@ -24,7 +24,8 @@ fn place() -> Place {
         taints: Vec::new(),
         is_known: true,
         allocatable: BTreeMap::from([("pods".to_owned(), 2), ("cpu".to_owned(), 1000)]),
-        strict_groups: true,
+        strict_groups: Some(true),
+        ..Place::bare("n", 2)
     }
 }
 
@@ -41,6 +42,7 @@ fn reason(verdict: &Verdict) -> &str {
         Verdict::Reject { reason, .. } => reason,
         Verdict::Admit => "admitted",
         Verdict::Wait { .. } => "waits",
+        Verdict::Preempt { .. } => "preempts",
     }
 }
 
@@ -95,23 +97,28 @@ fn affinity_terms_are_alternatives_and_their_requirements_are_not() {
 #[test]
 fn what_is_on_its_way_out_is_waited_for() {
     let (half, other) = (api(asking("600m")), api(asking("600m")));
-    let neighbour = |leaving| [Neighbour { pod: &other.pod, leaving }];
+    let neighbour = |leaving| [Neighbour { pod: &other, leaving }];
     let judged = |leaving| judge(&half, &place(), &neighbour(leaving), LABEL_PATIENCE);
     assert_eq!((reason(&judged(true)), reason(&judged(false))), ("waits", "OutOfcpu"));
     let port =
         || api(json!({ "containers": [{ "name": "c", "ports": [{ "containerPort": 1, "hostPort": 80 }] }] }));
     let (one, other) = (port(), port());
-    let judged = |leaving| judge(&one, &place(), &[Neighbour { pod: &other.pod, leaving }], LABEL_PATIENCE);
+    let judged = |leaving| judge(&one, &place(), &[Neighbour { pod: &other, leaving }], LABEL_PATIENCE);
     assert_eq!((reason(&judged(true)), reason(&judged(false))), ("waits", "NodePorts"));
 }
 
 #[test]
 fn a_critical_pod_passes_over_amounts_only() {
-    let mut spec = asking("5");
+    let mut spec = asking("800m");
     spec["priority"] = json!(2_000_000_000);
-    assert_eq!(alone(&api(spec.clone())), Verdict::Admit);
+    let other = api(asking("600m"));
+    let others = [Neighbour { pod: &other, leaving: false }];
+    let judged = |pod: &DesiredPod| judge(pod, &place(), &others, LABEL_PATIENCE);
+    assert_eq!(reason(&judged(&api(spec.clone()))), "preempts");
+    assert_eq!(reason(&judged(&pod(json!({}), asking("800m"), Origin::File("/m".into())))), "preempts");
+    assert_eq!(reason(&judged(&api(asking("800m")))), "OutOfcpu");
     spec["nodeName"] = json!("other");
-    assert_eq!(reason(&alone(&api(spec))), "NodeName");
+    assert_eq!(reason(&judged(&api(spec))), "NodeName");
 }
 
 #[test]
@@ -131,7 +138,7 @@ proptest! {
     #[test]
     fn more_room_never_refuses(asked in 0i64..3000, used in 0i64..3000, room in 0i64..3000, more in 0i64..3000) {
         let (new, other) = (api(asking(&format!("{asked}m"))), api(asking(&format!("{used}m"))));
-        let others = [Neighbour { pod: &other.pod, leaving: false }];
+        let others = [Neighbour { pod: &other, leaving: false }];
         let judged = |cpu| {
             let mut place = place();
             place.allocatable.insert("cpu".to_owned(), cpu);
@@ -140,5 +147,43 @@ proptest! {
         if judged(room) == Verdict::Admit {
             prop_assert_eq!(judged(room + more), Verdict::Admit);
         }
+    }
+}
+
+#[test]
+fn what_cannot_be_enforced_is_refused() {
+    let context = |context: Value| api(json!({ "securityContext": context }));
+    let sysctl = |name: &str| context(json!({ "sysctls": [{ "name": name, "value": "1" }] }));
+    assert_eq!(alone(&sysctl("net.ipv4.tcp_syncookies")), Verdict::Admit);
+    let message = "forbidden sysctl: \"kernel.msgmax\" not allowlisted";
+    assert_eq!(alone(&sysctl("kernel/msgmax")), reject("SysctlForbidden", message));
+    let profile = context(json!({ "appArmorProfile": { "type": "RuntimeDefault" } }));
+    let message = "Cannot enforce AppArmor: AppArmor is not enabled on the host";
+    assert_eq!(alone(&profile), reject("AppArmor", message));
+    assert_eq!(alone(&context(json!({ "appArmorProfile": { "type": "Unconfined" } }))), Verdict::Admit);
+    let here = Place { app_armor: true, ..place() };
+    assert_eq!(judge(&profile, &here, &[], LABEL_PATIENCE), Verdict::Admit);
+}
+
+#[test]
+fn strict_groups_are_the_runtimes_word() {
+    let strict = api(json!({ "securityContext": { "supplementalGroupsPolicy": "Strict" } }));
+    let judged = |strict_groups| judge(&strict, &Place { strict_groups, ..place() }, &[], LABEL_PATIENCE);
+    assert_eq!(judged(Some(true)), Verdict::Admit);
+    assert_eq!(reason(&judged(None)), "waits");
+    let message = "SupplementalGroupsPolicy=Strict is not supported in this node";
+    assert_eq!(judged(Some(false)), reject("SupplementalGroupsPolicyNotSupported", message));
+}
+
+#[test]
+fn a44_injected_parameters_are_refused_whatever_is_allowed() {
+    let mut allowed = Allowlist::safe(Some((6, 1)));
+    allowed.allow("net.*").unwrap();
+    let place = Place { sysctls: Arc::new(allowed), ..place() };
+    for (name, value) in
+        [("net.a", "1+kernel.core_pattern=|/x"), ("net.a", "1\nb"), ("net.a=1", "1"), ("vm.x", "1")]
+    {
+        let pod = api(json!({ "securityContext": { "sysctls": [{ "name": name, "value": value }] } }));
+        assert_eq!(reason(&judge(&pod, &place, &[], LABEL_PATIENCE)), "SysctlForbidden", "{name}={value}");
     }
 }

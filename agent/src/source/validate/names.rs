@@ -25,7 +25,7 @@ fn bounded(text: &str, edge: fn(u8) -> bool, inner: &[u8]) -> bool {
 }
 
 /// RFC 1123 label: `[a-z0-9]([-a-z0-9]*[a-z0-9])?`, at most 63.
-pub(super) fn label(text: &str) -> Result<(), String> {
+pub(crate) fn label(text: &str) -> Result<(), String> {
     length(text, LABEL)?;
     if bounded(text, lower_or_digit, b"-") {
         return Ok(());
@@ -36,7 +36,7 @@ pub(super) fn label(text: &str) -> Result<(), String> {
 }
 
 /// RFC 1123 subdomain: labels of any length joined by dots, at most 253 in all.
-pub(super) fn subdomain(text: &str) -> Result<(), String> {
+pub(crate) fn subdomain(text: &str) -> Result<(), String> {
     length(text, SUBDOMAIN)?;
     if text.split('.').all(|part| bounded(part, lower_or_digit, b"-")) {
         return Ok(());

@@ -114,6 +114,9 @@ fn containers(spec: &PodSpec, volumes: &BTreeSet<&str>, faults: &mut Faults) {
         for (index, item) in containers.iter().enumerate() {
             let at = format!("spec.{list}[{index}]");
             container::container(&at, item, volumes, list == "initContainers", faults);
+            if let Some(context) = &item.security_context {
+                security::proc_mount(&at, context, spec.host_users != Some(false), faults);
+            }
             if !item.name.is_empty() {
                 faults.unique(&mut seen, item.name.as_str(), format!("{at}.name"), "container name");
             }

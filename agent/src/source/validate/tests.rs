@@ -61,6 +61,9 @@ fn valid_pods_have_no_faults() {
         container(
             json!({"livenessProbe": {"tcpSocket": {"port": "web"}}, "lifecycle": {"preStop": {"sleep": {"seconds": 0}}}}),
         ),
+        json!({"spec": {"hostUsers": false, "securityContext": {"appArmorProfile": {"type": "RuntimeDefault"},
+            "sysctls": [{"name": "net/ipv4/conf/eth0.1/x", "value": ""}]},
+            "containers": [{"name": "c", "image": "i", "securityContext": {"procMount": "Unmasked"}}]}}),
         json!({"spec": {"volumes": [{"name": "v"}, {"name": "m", "configMap": {"name": "m"}}],
             "containers": [{"name": "c", "image": "i", "volumeMounts": [{"name": "v", "mountPath": "/v", "subPath": "a/b"}]}]}}),
     ] {
@@ -126,6 +129,15 @@ fn pod_fields() {
         ],
     );
     check(
+        json!({"spec": {"securityContext": {"appArmorProfile": {"type": "Other"},
+            "sysctls": [{"name": "a.b", "value": "1"}, {"name": "a b", "value": "1"}, {"name": "a.b", "value": "2"}]}}}),
+        &[
+            "spec.securityContext.appArmorProfile.type: is \"Other\", expected RuntimeDefault, Unconfined or Localhost",
+            "spec.securityContext.sysctls[1].name: is \"a b\", no name of a sysctl",
+            "spec.securityContext.sysctls[2].name: is a duplicate sysctl",
+        ],
+    );
+    check(
         json!({"spec": {"ephemeralContainers": [{"name": "e"}], "tolerations": [{"effect": "X", "value": "v", "operator": "Exists"}]}}),
         &[
             "spec.tolerations[0].effect: is \"X\", expected NoSchedule, PreferNoSchedule or NoExecute",
@@ -165,6 +177,14 @@ fn container_fields() {
         &[
             "spec.containers[0].securityContext.procMount: is \"x\", expected Default or Unmasked",
             "spec.containers[0].securityContext.allowPrivilegeEscalation: cannot be false with privileged",
+        ],
+    );
+    check(
+        container(json!({"securityContext": {"procMount": "Unmasked",
+            "appArmorProfile": {"type": "Localhost", "localhostProfile": " p"}}})),
+        &[
+            "spec.containers[0].securityContext.appArmorProfile.localhostProfile: begins or ends with blanks",
+            "spec.containers[0].securityContext.procMount: Unmasked needs hostUsers: false",
         ],
     );
     check(
@@ -248,6 +268,37 @@ fn a75_resources() {
             "spec.overhead[cpu]: is -1, expected at least 0",
             "spec.overhead[gpu]: is not a resource: expected cpu, memory, ephemeral-storage, hugepages-SIZE or domain/name",
             "spec.runtimeClassName: is \"Kata\", expected lower case letters, digits, '-' and '.', with a letter or digit at either end of each part",
+        ],
+    );
+}
+
+#[test]
+fn files_of_volumes() {
+    check(
+        json!({"spec": {
+            "volumes": [
+                {"name": "a", "configMap": {"items": [{"key": "", "path": "/x"}]}},
+                {"name": "b", "secret": {"secretName": "s", "items": [{"key": "k", "path": "..x", "mode": 512}]}},
+                {"name": "c", "downwardAPI": {"items": [
+                    {"path": "p"}, {"path": "q", "fieldRef": {"fieldPath": "status.podIP"}},
+                    {"path": "a/../r", "resourceFieldRef": {"resource": "limits.cpu"}},
+                    {"path": "s", "fieldRef": {"fieldPath": "metadata.labels['a']"}}]}},
+                {"name": "d", "projected": {"sources": [{"secret": {"items": [{"key": "k", "path": ""}]}}]}},
+                {"name": "e", "emptyDir": {"medium": "Paper"}}],
+            "containers": [{"name": "c", "image": "i"}]}}),
+        &[
+            "spec.volumes[0].configMap.name: is missing",
+            "spec.volumes[0].configMap.items[0].key: is missing",
+            "spec.volumes[0].configMap.items[0].path: must be a relative path",
+            "spec.volumes[1].secret.items[0].path: must not begin with '..'",
+            "spec.volumes[1].secret.items[0].mode: is not within 0 and 0777",
+            "spec.volumes[2].downwardAPI.items[0].fieldRef: is missing",
+            "spec.volumes[2].downwardAPI.items[1].fieldRef.fieldPath: names \"status.podIP\", which a volume cannot show",
+            "spec.volumes[2].downwardAPI.items[2].path: must not contain '..'",
+            "spec.volumes[2].downwardAPI.items[2].resourceFieldRef.containerName: is missing",
+            "spec.volumes[3].projected.sources[0].secret.name: is missing",
+            "spec.volumes[3].projected.sources[0].secret.items[0].path: is missing",
+            "spec.volumes[4].emptyDir.medium: is no medium",
         ],
     );
 }
