@@ -25,20 +25,17 @@ pub(super) async fn of_sandbox(
     attempt: u32,
 ) -> Result<(PodSandboxConfig, String), Failure> {
     let spec = pod.pod.spec.as_ref().ok_or_else(no_spec)?;
-    let tell = |reason: &str, message: &str| {
-        if !job.leaving.is_cancelled() {
-            actor.events.warning(&job.object, reason, message, actor.clock.now().wall);
-        }
-    };
     let handler = Box::pin(actor.classes.handler(spec.runtime_class_name.as_deref())).await;
     let handler = handler.map_err(|error| Failure::plain(REASON, error.to_string()))?;
     let parent = actor.cgroups.place(pod).await.map_err(|error| {
         let message = cgroup::told(&error);
-        tell("FailedToCreatePodContainer", &format!("unable to ensure pod container exists: {message}"));
+        if !job.leaving.is_cancelled() {
+            let told = format!("unable to ensure pod container exists: {message}");
+            actor.events.warning(&job.object, "FailedToCreatePodContainer", &told, actor.clock.now().wall);
+        }
         Failure::plain(REASON, message)
     })?;
     if sums::of_the_whole(spec).is_some() && !actor.cgroups.limit_pods() {
-        tell(REASON, &format!("Failed to create pod sandbox: {UNLIMITED}"));
         return Err(Failure::plain(REASON, UNLIMITED.to_owned()));
     }
     Ok((message(actor, job, pod, attempt, &parent).await?, handler))

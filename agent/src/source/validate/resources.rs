@@ -36,8 +36,8 @@ pub(super) fn requirements(at: &str, requirements: &ResourceRequirements, faults
 pub(super) fn of_the_whole(spec: &PodSpec, whole: &ResourceRequirements, faults: &mut Faults) {
     const AT: &str = "spec.resources";
     requirements(AT, whole, faults);
-    let all = |list: &Option<BTreeMap<String, Text>>| list.iter().flatten().map(|(name, _)| name.clone());
-    for name in all(&whole.limits).chain(all(&whole.requests)) {
+    let lists = [&whole.limits, &whole.requests].into_iter().flatten();
+    for name in lists.flat_map(BTreeMap::keys) {
         let known = ["cpu", "memory"].contains(&name.as_str()) || name.starts_with(HUGEPAGES);
         faults.add_if(!known, AT, format!("{name} cannot be asked for by a pod as a whole"));
     }
