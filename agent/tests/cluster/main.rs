@@ -28,6 +28,7 @@ mod node;
 mod outage;
 mod own_runtime;
 mod restarts;
+mod runtime_class;
 #[expect(dead_code, reason = "the tests of real runtimes use all of it")]
 #[path = "../real/runtime.rs"]
 mod runtime;
@@ -95,6 +96,7 @@ cases! {
     volumes::a_directory_outlives_containers_and_the_agent_and_labels_are_followed,
     volumes::a31_what_cannot_be_mounted_is_told_and_comes_when_it_can,
     restarts::b34_b36_kill_9_and_start_change_nothing_that_others_see,
+    runtime_class::a_pod_runs_with_the_handler_and_the_overhead_of_its_class,
     takeover::what_a_kubelet_started_is_taken_over_as_it_runs,
     network::b62_a_black_holed_watch_is_noticed_and_nothing_is_missed,
     bad_input::a_wrong_authority_is_named,
