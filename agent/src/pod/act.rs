@@ -2,6 +2,7 @@
 //! end means is for the next plan, made from a fresh look.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Container as Spec;
 use pinnace_cri::client::Client;
@@ -32,6 +33,10 @@ use crate::pod::userns::Userns;
 use crate::runtime::class::RuntimeClasses;
 use crate::runtime::watch::RuntimeState;
 use crate::volume::{self, Volumes};
+
+/// How long a stop counts against its pool. Once TERM is sent the runtime only waits, for the whole grace of a process
+/// that takes it: a node full of such pods must be told at once and not a few every two seconds.
+const STOP_LENT: Duration = Duration::from_millis(50);
 
 /// What all pods' steps are carried out with.
 #[derive(Debug, Clone)]
@@ -85,6 +90,7 @@ impl Actor {
             // Not the runtime's work.
             Step::SetUpVolumes => self.set_ups.clone(),
             Step::TearDownVolumes => return Box::pin(volume::step::tear_down(&self, &job)).await,
+            Step::StopContainer { .. } => self.teardowns.clone().lending(STOP_LENT),
             step if step.is_teardown() => self.teardowns.clone(),
             _ => self.creates.clone(),
         };
