@@ -25,13 +25,14 @@ use crate::events::EventLog;
 use crate::journal::Opened;
 use crate::objects::Objects;
 use crate::pod::act::Actor;
-use crate::pod::admit::Place;
+use crate::pod::admit::{Place, features};
 use crate::pod::card::Cards;
 use crate::pod::container::Site;
 use crate::pod::fleet::Fleet;
 use crate::pod::mind::Pace;
 use crate::pod::paths::{self, Dirs};
 use crate::pod::slots::{LENT_FOR, Slots};
+use crate::pod::userns::Userns;
 use crate::pod::worker::Tools;
 use crate::runtime::seam::Seam;
 use crate::runtime::watch::RuntimeWatch;
@@ -86,8 +87,10 @@ pub struct Parts {
     pub events: EventLog,
     /// ConfigMaps and Secrets that pods refer to.
     pub objects: Objects,
-    /// What of the node pods are held against before they are admitted.
+    /// What of the node pods are held against before they are admitted, but for what the runtime says of itself.
     pub place: watch::Receiver<Arc<Place>>,
+    /// Ids in each pod's user namespace, a multiple of 65536.
+    pub ids_per_pod: u32,
 }
 
 /// Starts every loop that works on pods. The source of `desired` is the caller's.
@@ -127,6 +130,8 @@ pub fn start(
     supervisor.spawn_core("volumes", volumes.refresher().run(stop.clone()));
     let changes = changes::pass_on(parts.objects.clone(), volumes.clone(), stop.clone());
     supervisor.spawn_core("changed objects of volumes", changes);
+    let userns =
+        Userns::new(Arc::clone(&parts.disk), parts.dirs.clone(), runtime_state.clone(), parts.ids_per_pod);
     let on_disk = pods_on_disk(parts.disk.as_ref(), &parts.dirs);
     let pulled = Arc::new(Notify::new());
     let actor = Actor {
@@ -143,10 +148,13 @@ pub fn start(
         pulls: Slots::new(parts.pulls, parts.pulls, Duration::MAX),
         pulled: Arc::clone(&pulled),
         volumes,
-        runtime: runtime_state.clone(),
         objects: parts.objects,
+        place: parts.place.clone(),
+        runtime: runtime_state.clone(),
+        userns,
     };
     let starts = actor.creates.in_use();
+    let place = features::keep(parts.place, runtime_state.clone(), supervisor);
     let tools = Tools {
         actor: Arc::new(actor),
         supervisor: supervisor.clone(),
@@ -157,15 +165,8 @@ pub fn start(
         runtime: runtime_state.clone(),
     };
     let cards = Arc::new(Cards::default());
-    let fleet = Fleet::new(
-        tools,
-        desired.clone(),
-        parts.place,
-        handles.events,
-        histories,
-        on_disk,
-        Arc::clone(&cards),
-    );
+    let fleet =
+        Fleet::new(tools, desired.clone(), place, handles.events, histories, on_disk, Arc::clone(&cards));
     supervisor.spawn_core("fleet", fleet.run(stop));
 
     Board {

@@ -14,6 +14,7 @@ use crate::join::Membership;
 use crate::pod::card::{Card, Cards};
 use crate::pod::paths::Dirs;
 use crate::pod::status::{self, Subject};
+use crate::pod::traces;
 use crate::runtime::watch::RuntimeState;
 use crate::server::https::Pods;
 use crate::server::lookup;
@@ -151,7 +152,8 @@ impl Views for Board {
         let journal = self.journal.borrow().clone();
         let cluster = self.membership.as_ref().map(Membership::problems).unwrap_or_default();
         let others = [Some(runtime).filter(|problem| !problem.is_empty()), journal, self.health().err()];
-        others.into_iter().flatten().chain(cluster).chain(manifests).collect()
+        let remains = self.cards.all().into_iter().filter_map(|card| traces::problem(&card.face()));
+        others.into_iter().flatten().chain(cluster).chain(manifests).chain(remains).collect()
     }
 
     fn log_path(&self, pod: &str, container: Option<&str>, previous: bool) -> Result<PathBuf, LookupError> {

@@ -20,16 +20,19 @@ use crate::clock::Clock;
 use crate::config::effective::Config;
 use crate::disk::{Disk, RealDisk};
 use crate::events::EventLog;
+use crate::host::enforcement::{self, Enforcement};
 use crate::journal::{Journal, Opened};
 use crate::lock::{InstanceLock, LockError};
 use crate::node::refusal::Refusal;
 use crate::objects::Objects;
 use crate::pod::admit::Place;
 use crate::pod::container::Site;
+use crate::pod::dns;
 use crate::pod::mind::Pace;
 use crate::pod::paths::Dirs;
 use crate::pod::resources::Node;
 use crate::pod::security::Defaults;
+use crate::pod::security::sysctl::Allowlist;
 use crate::runtime::strangers;
 use crate::runtime::watch::PERIOD;
 use crate::server::admin::Admin;
@@ -44,6 +47,7 @@ use crate::systemd::{Notifier, Watchdog};
 use crate::view::CheckLevel;
 use cluster::{Around, Cluster};
 
+mod alone;
 mod cluster;
 mod refusal;
 
@@ -133,17 +137,19 @@ async fn start(
     is_new_root: bool,
     supervisor: &Supervisor,
 ) -> Result<Board, StartError> {
-    let alone = config.kubeconfig.is_none().then(Objects::default);
-    let manifests = spawn_source(config, clock, &opened, alone.as_ref(), supervisor);
-    let (place, place_reader) = watch::channel(Arc::new(Place::bare(&config.node_name, config.max_pods)));
-    let mut parts = parts(config, Arc::clone(disk), clock.clone(), place_reader)?;
+    let only_source = config.kubeconfig.is_none().then(Objects::default);
+    let manifests = spawn_source(config, clock, &opened, only_source.as_ref(), supervisor);
+    let kernel = enforcement::read();
+    let (place, place_reader) = watch::channel(Arc::new(first_place(config, &kernel)));
+    let mut parts = parts(config, kernel, Arc::clone(disk), clock.clone(), place_reader)?;
     if config.node.is_virtual {
         let stop = supervisor.stop_token();
         supervisor
             .spawn_core("strangers", strangers::tell(parts.client.clone(), parts.endpoint.clone(), stop));
     }
-    parts.objects = alone.unwrap_or_default();
+    parts.objects = only_source.unwrap_or_default();
     let Some(kubeconfig) = &config.kubeconfig else {
+        alone::tell_place(config, place, supervisor);
         return Ok(app::start(parts, opened, manifests, supervisor));
     };
     let (cluster, events) = Cluster::new(kubeconfig, config, clock, disk, &opened, supervisor).await;
@@ -169,12 +175,12 @@ async fn open_journal(disk: Arc<dyn Disk>, root: &Path) -> Result<Opened, StartE
 }
 
 /// The static pod directory; without one, an empty wish that counts as synced. Without an API server its ConfigMaps and
-/// Secrets are told to `alone`.
+/// Secrets are told to `only_source`.
 fn spawn_source(
     config: &Config,
     clock: &Clock,
     opened: &Opened,
-    alone: Option<&Objects>,
+    only_source: Option<&Objects>,
     supervisor: &Supervisor,
 ) -> watch::Receiver<Arc<Desired>> {
     let (out, desired) = watch::channel(Arc::new(Desired::default()));
@@ -191,15 +197,32 @@ fn spawn_source(
     let admitted = cluster::admitted(opened, |origin| matches!(origin, Origin::File(_)));
     let files = files::Config { path, period: config.file_check_frequency, node: config.node_name.clone() };
     let mut files = Files::new(files, clock.clone(), admitted, out);
-    if let Some(objects) = alone {
+    if let Some(objects) = only_source {
         files = files.alone_with(objects.clone());
     }
     supervisor.spawn_core("manifests", files.run(supervisor.stop_token()));
     desired
 }
 
+/// The node before anybody has told of it.
+fn first_place(config: &Config, kernel: &Enforcement) -> Place {
+    let mut sysctls = Allowlist::safe(kernel.kernel);
+    for pattern in &config.allowed_unsafe_sysctls {
+        // The configuration was checked; what is wrong with it all the same is not allowed.
+        if let Err(reason) = sysctls.allow(pattern) {
+            tracing::warn!(reason, "a sysctl cannot be allowed");
+        }
+    }
+    Place {
+        sysctls: Arc::new(sysctls),
+        app_armor: kernel.app_armor,
+        ..Place::bare(&config.node_name, config.max_pods)
+    }
+}
+
 fn parts(
     config: &Config,
+    kernel: Enforcement,
     disk: Arc<dyn Disk>,
     clock: Clock,
     place: watch::Receiver<Arc<Place>>,
@@ -230,7 +253,13 @@ fn parts(
         site: Site {
             owner: config.node_name.clone(),
             node,
-            security: Defaults { seccomp_default: config.seccomp_default, seccomp_root },
+            security: Defaults {
+                seccomp_default: config.seccomp_default,
+                seccomp_root,
+                app_armor: kernel.app_armor,
+                masked: kernel.throttling,
+            },
+            dns: dns(config),
         },
         pace: Pace { backoff_cap: config.max_container_restart_period, ..Pace::default() },
         relist: relist::Config::default(),
@@ -239,7 +268,17 @@ fn parts(
         events: EventLog::default(),
         objects: Objects::default(),
         place,
+        ids_per_pod: config.ids_per_pod,
     })
+}
+
+fn dns(config: &Config) -> dns::Settings {
+    dns::Settings {
+        servers: config.cluster_dns.clone(),
+        domain: config.cluster_domain.clone(),
+        resolv_conf: config.resolv_conf.clone(),
+        in_cluster: config.kubeconfig.is_some(),
+    }
 }
 
 fn address(socket: &Path) -> String {

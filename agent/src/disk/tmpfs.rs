@@ -1,4 +1,4 @@
-//! Mounting file systems in memory, and finding mounts.
+//! Mounting file systems in memory, unmounting whatever it is, and finding mounts.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -32,10 +32,16 @@ fn options(Tmpfs { size, top, hardened: _ }: &Tmpfs) -> String {
     format!("size={size},mode={:o}{group}", top.mode)
 }
 
-/// Takes the newest mount off. One that is still in use disappears from the tree at once and ends with its last user.
+/// Takes the newest mount off. One that is still in use disappears from the tree at once and ends with its last user;
+/// so does what is mounted in it. That must not be told to the places that share what they mount with this one: they
+/// would lose it too.
 pub(super) fn unmount(path: &Path) -> io::Result<()> {
     match umount2(path, MntFlags::UMOUNT_NOFOLLOW) {
-        Err(Errno::EBUSY) => Ok(umount2(path, MntFlags::UMOUNT_NOFOLLOW | MntFlags::MNT_DETACH)?),
+        Err(Errno::EBUSY) => {
+            let none = None::<&str>;
+            nix_mount(none, path, none, MsFlags::MS_PRIVATE | MsFlags::MS_REC, none)?;
+            Ok(umount2(path, MntFlags::UMOUNT_NOFOLLOW | MntFlags::MNT_DETACH)?)
+        }
         result => Ok(result?),
     }
 }
@@ -54,6 +60,12 @@ pub(super) fn mounts(path: &Path) -> io::Result<Vec<Mounted>> {
         .into_iter()
         .map(|mount| Mounted { path: seen_from(&mount.path, &real, path), ..mount })
         .collect())
+}
+
+/// The mount that `path` lies on.
+pub(super) fn mount_of(path: &Path) -> io::Result<Mounted> {
+    let found = mounts::of(&std::fs::read(MOUNTINFO)?, path);
+    found.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no mount leads to the path"))
 }
 
 fn seen_from(mount: &Path, real: &Path, path: &Path) -> PathBuf {

@@ -6,71 +6,118 @@ use k8s_openapi::api::core::v1::Container as Spec;
 use pinnace_cri::v1::ImageSpec;
 
 use crate::chain::Chain;
+use crate::events::Object;
+use crate::image::name::Name;
 use crate::image::policy::{Need, need};
 use crate::pod::act::Actor;
 use crate::pod::go_duration::go_duration_millis;
 use crate::pod::job::{Failure, Job};
+use crate::pod::slots::Order;
+use crate::pod::worker;
+use crate::source::desired::DesiredPod;
 
-/// The image as the runtime names it.
+/// An image that is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageRef {
+    /// How the runtime names it, as containers and mounts are made with.
+    pub id: String,
+    /// The name that the runtime was asked by: as the pod has it, with a tag.
+    pub name: String,
+}
+
+/// Who wants which image.
+#[derive(Debug, Clone, Copy)]
+struct Wanted<'a> {
+    object: &'a Object,
+    /// As the pod has it, since people are shown what they wrote.
+    shown: &'a str,
+    policy: Option<&'a str>,
+    place: Order,
+}
+
+/// The image of a container, as the runtime names it.
 ///
 /// A look-up whose answer fails is `ImageInspectError`; the pull itself may be dropped when the pod goes, since
 /// a pull makes nothing that belongs to the pod.
 pub async fn ensure(actor: &Actor, job: &Job, spec: &Spec) -> Result<String, Failure> {
-    // People are shown what they wrote.
     let shown = spec.image.as_deref().unwrap_or_default();
-    let name = with_tag(shown);
-    let image = ImageSpec { image: name.clone(), user_specified_image: name.clone(), ..ImageSpec::default() };
-    let found = actor.image(&image).await.map_err(|error| {
-        let message = format!("Failed to inspect image {shown:?}: {}", Chain(&error));
-        tell(actor, job, spec, "InspectFailed", &message);
-        Failure::plain("ImageInspectError", message)
-    })?;
-    match (need(spec.image_pull_policy.as_deref(), found.is_some()), found) {
-        (Need::Use, Some(image)) => {
-            let message = format!(
-                "Container image {shown:?} already present on machine and can be accessed by the pod"
-            );
-            actor.events.normal(job.container(&spec.name), "Pulled", &message, actor.clock.now().wall);
-            Ok(image.id.to_string())
+    let object = job.container(&spec.name);
+    let wanted =
+        Wanted { object: &object, shown, policy: spec.image_pull_policy.as_deref(), place: job.place };
+    tokio::select! {
+        biased;
+        () = job.leaving.cancelled() => {
+            Err(Failure::plain("ErrImagePull", format!("pull of {shown:?} ended: the pod is to go")))
         }
-        (Need::Missing, _) | (Need::Use, None) => {
-            let message = format!("Container image {shown:?} is not present with pull policy of Never");
-            tell(actor, job, spec, "ErrImageNeverPull", &message);
-            Err(Failure::plain("ErrImageNeverPull", message))
-        }
-        (Need::Pull, _) => pull(actor, job, spec, image).await,
+        found = get(actor, wanted) => found.map(|image| image.id),
     }
 }
 
-async fn pull(actor: &Actor, job: &Job, spec: &Spec, image: ImageSpec) -> Result<String, Failure> {
-    let shown = spec.image.as_deref().unwrap_or_default();
-    let wanted = image.clone();
+/// The image that something else than a container refers to, such as a volume. May be dropped: a pull that nobody
+/// else waits for ends with it.
+pub async fn by_reference(
+    actor: &Actor,
+    pod: &DesiredPod,
+    reference: &str,
+    policy: Option<&str>,
+) -> Result<ImageRef, Failure> {
+    let object = Object::pod(pod.namespace.as_str(), pod.name.as_str(), pod.uid.clone());
+    let place = worker::place(Some(pod), u64::MAX);
+    get(actor, Wanted { object: &object, shown: reference, policy, place }).await
+}
+
+async fn get(actor: &Actor, wanted: Wanted<'_>) -> Result<ImageRef, Failure> {
+    let shown = wanted.shown;
+    let name = Name::parse(shown).map_err(|error| {
+        let cause = format!("couldn't parse image name {shown:?}: {error}");
+        let message = format!("Failed to apply default image tag {shown:?}: {cause}");
+        tell(actor, wanted, "InspectFailed", &message);
+        Failure::plain("InvalidImageName", message)
+    })?;
+    let image =
+        ImageSpec { image: name.asked.clone(), user_specified_image: name.asked, ..ImageSpec::default() };
+    let found = actor.image(&image).await.map_err(|error| {
+        let message = format!("Failed to inspect image {shown:?}: {}", Chain(&error));
+        tell(actor, wanted, "InspectFailed", &message);
+        Failure::plain("ImageInspectError", message)
+    })?;
+    match (need(wanted.policy, found.is_some()), found) {
+        (Need::Use, Some(found)) => {
+            let message = format!(
+                "Container image {shown:?} already present on machine and can be accessed by the pod"
+            );
+            actor.events.normal(wanted.object, "Pulled", &message, actor.clock.now().wall);
+            Ok(ImageRef { id: found.id.to_string(), name: image.image })
+        }
+        (Need::Missing, _) | (Need::Use, None) => {
+            let message = format!("Container image {shown:?} is not present with pull policy of Never");
+            tell(actor, wanted, "ErrImageNeverPull", &message);
+            Err(Failure::plain("ErrImageNeverPull", message))
+        }
+        (Need::Pull, _) => pull(actor, wanted, image).await,
+    }
+}
+
+async fn pull(actor: &Actor, wanted: Wanted<'_>, image: ImageSpec) -> Result<ImageRef, Failure> {
+    let shown = wanted.shown;
     let asked = tokio::time::Instant::now();
-    let object = job.container(&spec.name);
-    let pulled = actor.pulls.run(job.place, async {
+    let pulled = actor.pulls.run(wanted.place, async {
         let message = format!("Pulling image {shown:?}");
-        actor.events.normal(&object, "Pulling", &message, actor.clock.now().wall);
+        actor.events.normal(wanted.object, "Pulling", &message, actor.clock.now().wall);
         let began = tokio::time::Instant::now();
-        let answer = actor.client.pull_image(image, None, None).await;
+        let answer = actor.client.pull_image(image.clone(), None, None).await;
         answer.map(|image_ref| (image_ref, began.elapsed()))
     });
-    let answer = tokio::select! {
-        biased;
-        () = job.leaving.cancelled() => {
-            return Err(Failure::plain("ErrImagePull", format!("pull of {shown:?} ended: the pod is to go")));
-        }
-        answer = pulled => answer,
-    };
-    match answer {
-        Ok((image_ref, took)) => {
+    match pulled.await {
+        Ok((id, took)) => {
             actor.pulled.notify_one();
-            let message = pulled_message(shown, took, asked.elapsed(), size(actor, &wanted).await);
-            actor.events.normal(&object, "Pulled", &message, actor.clock.now().wall);
-            Ok(image_ref)
+            let message = pulled_message(shown, took, asked.elapsed(), size(actor, &image).await);
+            actor.events.normal(wanted.object, "Pulled", &message, actor.clock.now().wall);
+            Ok(ImageRef { id, name: image.image })
         }
         Err(error) => {
             let message = format!("Failed to pull image {shown:?}: {}", Chain(&error));
-            tell(actor, job, spec, "Failed", &message);
+            tell(actor, wanted, "Failed", &message);
             Err(Failure::plain("ErrImagePull", message))
         }
     }
@@ -89,14 +136,8 @@ fn pulled_message(image: &str, took: Duration, waited: Duration, bytes: u64) -> 
     )
 }
 
-fn tell(actor: &Actor, job: &Job, spec: &Spec, reason: &str, message: &str) {
-    actor.events.warning(job.container(&spec.name), reason, message, actor.clock.now().wall);
-}
-
-/// An image without tag or digest means `:latest`.
-fn with_tag(image: &str) -> String {
-    let last = image.rsplit('/').next().unwrap_or(image);
-    if last.contains(':') || image.contains('@') { image.to_owned() } else { format!("{image}:latest") }
+fn tell(actor: &Actor, wanted: Wanted<'_>, reason: &str, message: &str) {
+    actor.events.warning(wanted.object, reason, message, actor.clock.now().wall);
 }
 
 #[cfg(test)]
@@ -110,13 +151,5 @@ mod tests {
             message,
             "Successfully pulled image \"busybox\" in 1.234s (2s including waiting). Image size: 7 bytes."
         );
-    }
-
-    #[test]
-    fn a_missing_tag_is_latest() {
-        assert_eq!(with_tag("busybox"), "busybox:latest");
-        assert_eq!(with_tag("reg:5000/busybox"), "reg:5000/busybox:latest");
-        assert_eq!(with_tag("reg:5000/busybox:1"), "reg:5000/busybox:1");
-        assert_eq!(with_tag("busybox@sha256:00"), "busybox@sha256:00");
     }
 }

@@ -17,7 +17,8 @@ pub struct Around<'a> {
     pub uid: &'a PodUid,
     /// Where volumes lie.
     pub dirs: &'a Dirs,
-    /// The part of a volume that is mounted in the place of the whole, by the index of the volume mount.
+    /// The part of a volume that is mounted in the place of the whole, by the index of the volume mount; of an image the
+    /// path within it.
     pub sub_paths: &'a BTreeMap<usize, PathBuf>,
     /// Image volumes as the runtime names their images, by the volume's name.
     pub images: &'a BTreeMap<String, String>,
@@ -51,24 +52,28 @@ fn of_mount(spec: &PodSpec, index: usize, mount: &VolumeMount, around: &Around<'
             let image = around.images.get(&mount.name).unwrap_or(reference).clone();
             let user_specified_image = reference.clone();
             made.image = Some(ImageSpec { image, user_specified_image, ..ImageSpec::default() });
-            made.image_sub_path = mount.sub_path.clone().unwrap_or_default();
+            let part = around.sub_paths.get(&index);
+            made.image_sub_path = part.map(|part| part.to_string_lossy().into_owned()).unwrap_or_default();
         }
         (_, Some(part)) => made.host_path = part.to_string_lossy().into_owned(),
-        (_, None) => made.host_path = host_path(&volume, around),
+        (_, None) => {
+            let path = place(&volume, around.uid, around.dirs).unwrap_or_default();
+            made.host_path = path.to_string_lossy().into_owned();
+        }
     }
     Ok(made)
 }
 
-/// Where a volume lies, a path of the host as the spec has it: the runtime follows its links.
-fn host_path(volume: &Volume, around: &Around<'_>) -> String {
-    let dir = |plugin| around.dirs.volume(around.uid, plugin, &volume.name);
-    let path = match &volume.kind {
-        Kind::Rendered(rendered) => dir(rendered.plugin),
-        Kind::EmptyDir(_) => dir(Plugin::EmptyDir),
-        Kind::HostPath(host) => host.path.clone(),
-        Kind::Image { .. } => PathBuf::new(),
-    };
-    path.to_string_lossy().into_owned()
+/// Where a volume lies, a path of the host as the spec has it: its links are followed. None for an image, which only the
+/// runtime can mount.
+pub(crate) fn place(volume: &Volume, uid: &PodUid, dirs: &Dirs) -> Option<PathBuf> {
+    let dir = |plugin| dirs.volume(uid, plugin, &volume.name);
+    match &volume.kind {
+        Kind::Rendered(rendered) => Some(dir(rendered.plugin)),
+        Kind::EmptyDir(_) => Some(dir(Plugin::EmptyDir)),
+        Kind::HostPath(host) => Some(host.path.clone()),
+        Kind::Image { .. } => None,
+    }
 }
 
 /// What the agent writes is the agent's: a container that could plant links there would make it write elsewhere.

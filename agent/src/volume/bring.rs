@@ -21,7 +21,7 @@ use crate::volume::place::{self, Place};
 use crate::volume::plan::{self, Kind, Medium, Rendered, TokenSource, Volume};
 use crate::volume::set_up::{Mode, SetUpError, Volumes};
 use crate::volume::token::Token;
-use crate::volume::{empty_dir, host_path, size};
+use crate::volume::{empty_dir, reach, size};
 
 /// The pod's lock, held.
 type Held = OwnedMutexGuard<Work>;
@@ -53,7 +53,10 @@ impl Volumes {
         live.begin();
         let round = Arc::new(self.round(live.pod())?);
         work.kept.clear();
-        let mut failed = BTreeMap::new();
+        let mut failed = match mode {
+            Mode::SetUp => reach::check(self.apart(), &round.volumes).await,
+            Mode::Renew => BTreeMap::new(),
+        };
         let mut wanted: Vec<usize> = (0..round.volumes.len()).collect();
         if mode == Mode::SetUp {
             let looked;
@@ -164,8 +167,8 @@ impl Round {
                 }
                 .map_err(|error| Chain(&error).to_string())
             }
-            Kind::HostPath(wanted) => host_path::check(disk, wanted),
-            Kind::Image { .. } => Ok(()),
+            // Looked at apart from these; the runtime's.
+            Kind::HostPath(_) | Kind::Image { .. } => Ok(()),
         };
         done.map(|()| Found::Whole)
     }

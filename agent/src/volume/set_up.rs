@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, Now};
 use crate::disk::Disk;
+use crate::disk::apart::Apart;
 use crate::events::EventLog;
 use crate::objects::Objects;
 use crate::pod::paths::Dirs;
@@ -31,6 +32,7 @@ pub struct Volumes {
 pub(super) struct Shared {
     pub(super) objects: Objects,
     pub(super) disk: Arc<dyn Disk>,
+    pub(super) apart: Apart,
     pub(super) dirs: Dirs,
     pub(super) clock: Clock,
     pub(super) allocatable: Allocatable,
@@ -76,7 +78,15 @@ impl Volumes {
         allocatable: Allocatable,
     ) -> Self {
         let (live, added) = (Mutex::default(), Notify::new());
-        Self { shared: Arc::new(Shared { objects, disk, dirs, clock, allocatable, events, live, added }) }
+        let apart = Apart::new(Arc::clone(&disk), dirs.root.clone());
+        let shared = Shared { objects, disk, apart, dirs, clock, allocatable, events, live, added };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// For work on what may lie on a file system that does not answer.
+    #[must_use]
+    pub fn apart(&self) -> &Apart {
+        &self.shared.apart
     }
 
     /// The loop that renews what is in volumes. Run one of them.
@@ -113,9 +123,10 @@ impl Volumes {
             live.leaving.cancel();
             held = Some(Arc::clone(&live.work).lock_owned().await);
         }
-        let (disk, volumes) = (Arc::clone(&self.shared.disk), self.shared.dirs.volumes(uid));
-        let unmounted = tokio::task::spawn_blocking(move || {
-            let result = tear_down::unmount(disk.as_ref(), &volumes);
+        let pod = self.shared.dirs.pod(uid);
+        let dir = pod.clone();
+        let unmounted = self.shared.apart.alone(&pod, move |disk| {
+            let result = tear_down::unmount(disk, &dir);
             drop(held);
             result
         });

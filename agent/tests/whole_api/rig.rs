@@ -143,7 +143,8 @@ impl Rig {
             site: Site {
                 owner: NODE.to_owned(),
                 node: Memory { memory: 4 << 30, cfs_period: Some(100_000) },
-                security: Defaults { seccomp_default: false, seccomp_root: root.join("seccomp") },
+                security: Defaults::bare(root.join("seccomp")),
+                dns: pinnace::pod::dns::Settings::default(),
             },
             pace: make.pace,
             relist: relist::Config::default(),
@@ -152,6 +153,7 @@ impl Rig {
             events: events.clone(),
             objects,
             place: place_reader,
+            ids_per_pod: 65_536,
         };
         let board = app::start(parts, opened, merged_reader, &supervisor);
         let joining = join::Parts {

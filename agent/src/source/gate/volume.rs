@@ -2,12 +2,13 @@
 
 use k8s_openapi::api::core::v1::{
     ClusterTrustBundleProjection, ConfigMapProjection, ConfigMapVolumeSource, DownwardAPIProjection,
-    DownwardAPIVolumeFile, DownwardAPIVolumeSource, EmptyDirVolumeSource, HostPathVolumeSource, KeyToPath,
-    ObjectFieldSelector, ProjectedVolumeSource, ResourceFieldSelector, SecretProjection, SecretVolumeSource,
-    ServiceAccountTokenProjection, Volume, VolumeMount, VolumeProjection,
+    DownwardAPIVolumeFile, DownwardAPIVolumeSource, EmptyDirVolumeSource, HostPathVolumeSource,
+    ImageVolumeSource, KeyToPath, ObjectFieldSelector, ProjectedVolumeSource, ResourceFieldSelector,
+    SecretProjection, SecretVolumeSource, ServiceAccountTokenProjection, Volume, VolumeMount,
+    VolumeProjection,
 };
 
-use super::{Filled, Holds};
+use super::Holds;
 
 pub(super) fn volume(index: usize, volume: &Volume, holds: &mut Holds) {
     let Some(kind) = kind(volume) else {
@@ -33,6 +34,8 @@ pub(super) fn volume(index: usize, volume: &Volume, holds: &mut Holds) {
         holds.hold_if(other, &at, "medium");
     } else if let Some(source) = &volume.host_path {
         let HostPathVolumeSource { path: _, type_: _ } = source;
+    } else if let Some(source) = &volume.image {
+        let ImageVolumeSource { pull_policy: _, reference: _ } = source;
     } else {
         holds.hold(at);
     }
@@ -89,18 +92,17 @@ fn downward(at: &str, items: Option<&[DownwardAPIVolumeFile]>, holds: &mut Holds
     }
 }
 
-pub(super) fn mount(at: &str, mount: &VolumeMount, holds: &mut Holds) {
+/// All of a mount is built; taken apart so that a new field is noticed.
+pub(super) fn mount(mount: &VolumeMount) {
     let VolumeMount {
         mount_path: _,
         mount_propagation: _,
         name: _,
         read_only: _,
         recursive_read_only: _,
-        sub_path,
-        sub_path_expr,
+        sub_path: _,
+        sub_path_expr: _,
     } = mount;
-    holds.hold_if(sub_path.filled(), at, "subPath");
-    holds.hold_if(sub_path_expr.filled(), at, "subPathExpr");
 }
 
 /// The field that says what the volume is made of; the first, should there be several.

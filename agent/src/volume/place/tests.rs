@@ -125,7 +125,10 @@ fn a24_a33_on_a_real_file_system_in_memory() {
     }
     let _end = Unmounted(dir.clone());
     make(&RealDisk, &place, &volume, &owner).unwrap();
-    assert_eq!(RealDisk.mounts(root.path()).unwrap(), [Mounted { path: dir.clone(), kind: "tmpfs".into() }]);
+    assert_eq!(
+        RealDisk.mounts(root.path()).unwrap(),
+        [Mounted { path: dir.clone(), kind: "tmpfs".into(), inner: false }]
+    );
     let mut payload = admitted_payload("one");
     payload.directory = owner.directory();
     payload.files.get_mut(Path::new("token")).unwrap().attributes = owner.token(0o644);
