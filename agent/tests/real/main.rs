@@ -23,6 +23,7 @@ mod latency;
 mod manifest;
 mod manifests;
 mod node;
+mod objects;
 mod own;
 mod removal;
 mod runtime;
@@ -85,6 +86,7 @@ on_both! {
     latency::an_exit_is_seen_soon,
     manifests::a_broken_edit_changes_nothing,
     manifests::an_edit_replaces_the_pod_and_never_runs_two,
+    objects::a67_files_of_objects_are_the_source_of_volumes,
     removal::i6_a_removed_manifest_leaves_nothing,
     removal::b05_a_manifest_removed_while_the_agent_is_down,
     shims::b58_a_killed_shim_is_an_exit,

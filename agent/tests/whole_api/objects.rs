@@ -57,7 +57,7 @@ impl Rig {
                     seen.insert(uid.clone(), began.elapsed());
                 }
             }
-            sleep(Duration::from_millis(10)).await;
+            sleep(Duration::from_millis(50)).await;
         }
         let mut took: Vec<_> = seen.into_values().collect();
         took.sort();
