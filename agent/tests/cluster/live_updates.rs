@@ -16,7 +16,7 @@ const LIMIT: Duration = Duration::from_secs(2);
 const MANY: usize = 150;
 
 /// Prints what the two files hold whenever one has changed.
-const SHOW: &str = "trap 'exit 0' TERM; last=; while :; do now=\"$(cat /map/k) $(cat /secret/k)\"; \
+const SHOW: &str = "trap 'exit 0' TERM; last=; while :; do now=\"`cat /map/k` `cat /secret/k`\"; \
                     [ \"$now\" = \"$last\" ] || echo \"$now\"; last=\"$now\"; sleep 0.02; done";
 
 fn map(name: &str, value: &str) -> Value {

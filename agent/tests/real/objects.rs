@@ -10,7 +10,7 @@ use crate::runtime::Runtime;
 use crate::say;
 
 /// Prints what the two files hold whenever one has changed.
-const SHOW: &str = "trap 'exit 0' TERM; last=; while :; do now=\"$(cat /map/k) $(cat /secret/k)\"; \
+const SHOW: &str = "trap 'exit 0' TERM; last=; while :; do now=\"`cat /map/k` `cat /secret/k`\"; \
                     [ \"$now\" = \"$last\" ] || echo \"$now\"; last=\"$now\"; sleep 0.02; done";
 
 pub(crate) fn a67_files_of_objects_are_the_source_of_volumes(runtime: &Runtime) {
