@@ -233,7 +233,7 @@ fn free_port() -> u16 {
 /// ask again.
 fn is_lag(request: &Value) -> bool {
     let message = request["responseStatus"]["message"].as_str().unwrap_or_default();
-    let own = ["serviceaccounts", "configmaps", "pods"]
+    let own = ["serviceaccounts", "configmaps", "secrets", "pods"]
         .iter()
         .any(|kind| request["objectRef"]["resource"] == *kind);
     own && ["scheduled on a different node", "no relationship found"].iter().any(|lag| message.contains(lag))

@@ -21,6 +21,7 @@ mod control_plane;
 mod credentials;
 mod deletes;
 mod environment;
+mod live_updates;
 mod logs;
 mod namespace;
 mod network;
@@ -28,10 +29,10 @@ mod node;
 mod outage;
 mod own_runtime;
 mod restarts;
-mod runtime_class;
 #[expect(dead_code, reason = "the tests of real runtimes use all of it")]
 #[path = "../real/runtime.rs"]
 mod runtime;
+mod runtime_class;
 mod takeover;
 #[path = "../tcp_proxy/mod.rs"]
 mod tcp_proxy;
@@ -86,6 +87,8 @@ cases! {
     deletes::b66_the_same_name_again_is_another_pod,
     deletes::a_graceful_delete_keeps_its_grace_and_a_shorter_one_shortens_it,
     deletes::a_finalizer_of_others_keeps_the_object_and_not_the_containers,
+    live_updates::changes_reach_files_within_two_seconds,
+    live_updates::one_pod_follows_150_objects,
     logs::kubectl_logs_with_its_options,
     logs::describe_shows_events_in_the_order_users_expect,
     node::a_new_node_is_ready_within_a_second,

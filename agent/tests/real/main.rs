@@ -25,6 +25,7 @@ mod latency;
 mod manifest;
 mod manifests;
 mod node;
+mod objects;
 mod own;
 mod parts;
 mod removal;
@@ -112,6 +113,7 @@ on_both! {
     parts::parts_of_volumes_are_shown_as_the_spec_asks,
     parts::a20_a_racer_never_shows_the_hosts_files,
     parts::an_image_is_a_volume_where_the_runtime_can_mount_it,
+    objects::a67_files_of_objects_are_the_source_of_volumes,
     removal::i6_a_removed_manifest_leaves_nothing,
     removal::b05_a_manifest_removed_while_the_agent_is_down,
     shims::b58_a_killed_shim_is_an_exit,

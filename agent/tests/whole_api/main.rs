@@ -23,6 +23,7 @@ mod flips;
 mod generations;
 mod lists;
 mod mirrors;
+mod objects;
 mod outage;
 mod phases;
 mod pods;
