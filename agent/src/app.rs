@@ -19,6 +19,8 @@ use pinnace_pleg::sequence::Sequence;
 use tokio::sync::{Notify, watch};
 
 use crate::board::Board;
+use crate::cgroup::Cgroups;
+use crate::cgroup::keeper::Keeper;
 use crate::clock::Clock;
 use crate::disk::Disk;
 use crate::events::EventLog;
@@ -34,6 +36,7 @@ use crate::pod::paths::{self, Dirs};
 use crate::pod::slots::{LENT_FOR, Slots};
 use crate::pod::userns::Userns;
 use crate::pod::worker::Tools;
+use crate::runtime::class::RuntimeClasses;
 use crate::runtime::seam::Seam;
 use crate::runtime::watch::RuntimeWatch;
 use crate::source::desired::Desired;
@@ -87,6 +90,10 @@ pub struct Parts {
     pub events: EventLog,
     /// ConfigMaps and Secrets that pods refer to.
     pub objects: Objects,
+    /// Runtime classes that pods name.
+    pub classes: RuntimeClasses,
+    /// Cgroups of pods.
+    pub cgroups: Cgroups,
     /// What of the node pods are held against before they are admitted, but for what the runtime says of itself.
     pub place: watch::Receiver<Arc<Place>>,
     /// Ids in each pod's user namespace, a multiple of 65536.
@@ -128,12 +135,15 @@ pub fn start(
         Allocatable::new(parts.place.clone(), parts.site.node.memory),
     );
     supervisor.spawn_core("volumes", volumes.refresher().run(stop.clone()));
-    let changes = changes::pass_on(parts.objects.clone(), volumes.clone(), stop.clone());
-    supervisor.spawn_core("changed objects of volumes", changes);
     let userns =
         Userns::new(Arc::clone(&parts.disk), parts.dirs.clone(), runtime_state.clone(), parts.ids_per_pod);
+    let changes = changes::pass_on(parts.objects.clone(), volumes.clone(), stop.clone());
+    supervisor.spawn_core("changed objects of volumes", changes);
     let on_disk = pods_on_disk(parts.disk.as_ref(), &parts.dirs);
     let pulled = Arc::new(Notify::new());
+    let cards = Arc::new(Cards::default());
+    let keeper = Keeper::new(parts.cgroups.clone(), parts.client.clone(), Arc::clone(&cards));
+    supervisor.spawn_core("cgroups", keeper.run(stop.clone()));
     let actor = Actor {
         client: parts.client,
         disk: parts.disk,
@@ -152,6 +162,8 @@ pub fn start(
         place: parts.place.clone(),
         runtime: runtime_state.clone(),
         userns,
+        classes: parts.classes,
+        cgroups: parts.cgroups.clone(),
     };
     let starts = actor.creates.in_use();
     let place = features::keep(parts.place, runtime_state.clone(), supervisor);
@@ -164,7 +176,6 @@ pub fn start(
         observed: handles.snapshots.clone(),
         runtime: runtime_state.clone(),
     };
-    let cards = Arc::new(Cards::default());
     let fleet =
         Fleet::new(tools, desired.clone(), place, handles.events, histories, on_disk, Arc::clone(&cards));
     supervisor.spawn_core("fleet", fleet.run(stop));
@@ -180,6 +191,7 @@ pub fn start(
         journal: condition,
         events: parts.events,
         starts,
+        cgroups: parts.cgroups,
         pulled,
         objects: None,
         membership: None,

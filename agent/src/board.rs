@@ -9,6 +9,7 @@ use pinnace_pleg::health::{self, Health};
 use pinnace_pleg::snapshot::Snapshot;
 use tokio::sync::{Notify, watch};
 
+use crate::cgroup::Cgroups;
 use crate::events::EventLog;
 use crate::join::Membership;
 use crate::pod::card::{Card, Cards};
@@ -49,6 +50,8 @@ pub struct Board {
     pub events: EventLog,
     /// Whether pods are being started.
     pub starts: watch::Receiver<bool>,
+    /// Cgroups of pods.
+    pub cgroups: Cgroups,
     /// Notified when an image was pulled.
     pub pulled: Arc<Notify>,
     /// Pods as the API has them; none without one.

@@ -30,9 +30,9 @@ use crate::pod::container::Site;
 use crate::pod::dns;
 use crate::pod::mind::Pace;
 use crate::pod::paths::Dirs;
-use crate::pod::resources::Node;
 use crate::pod::security::Defaults;
 use crate::pod::security::sysctl::Allowlist;
+use crate::runtime::class::RuntimeClasses;
 use crate::runtime::strangers;
 use crate::runtime::watch::PERIOD;
 use crate::server::admin::Admin;
@@ -46,10 +46,12 @@ use crate::supervise::{SuperviseError, Supervisor};
 use crate::systemd::{Notifier, Watchdog};
 use crate::view::CheckLevel;
 use cluster::{Around, Cluster};
+use resources::Limits;
 
 mod alone;
 mod cluster;
 mod refusal;
+mod resources;
 
 /// Where log collectors look, as the kubelet has it (`pkg/kubelet/kubelet.go`).
 const CONTAINER_LOGS: &str = "/var/log/containers";
@@ -85,6 +87,9 @@ pub enum StartError {
     /// The API server has a node of this name that cannot be this one.
     #[error("failed to take the node's name")]
     Refused(#[from] Refusal),
+    /// The runtime answers the question for its cgroup driver with errors.
+    #[error("failed to learn the runtime's cgroup driver: {0}")]
+    CgroupDriver(String),
     /// A loop was lost.
     #[error("failed to go on")]
     Lost(#[from] SuperviseError),
@@ -105,6 +110,7 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
     let opened = open_journal(Arc::clone(&disk), &config.root_dir).await?;
     let board = start(&config, &clock, &disk, opened, is_new_root, &supervisor).await?;
+    let cgroups = board.cgroups.clone();
     let refused = board.membership.as_ref().map(|membership| membership.node.refused.clone());
     if let Some(refused) = refused.clone() {
         supervisor.spawn_core("refusal", refusal::stop_at(refused, supervisor.stop_token()));
@@ -119,6 +125,9 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     drop(lock);
     if let Some(refusal) = refused.and_then(|refused| refusal::fatal(refused.borrow().as_ref())) {
         return Err(refusal.into());
+    }
+    if let Some(problem) = cgroups.refused() {
+        return Err(StartError::CgroupDriver(problem));
     }
     match ended {
         // Calls to the runtime that outlast the drain, such as a stop within its grace. The runtime ends them, and
@@ -156,6 +165,7 @@ async fn start(
     let desired = cluster.merged(manifests, supervisor);
     parts.events = events;
     parts.objects = cluster.referenced(config, supervisor);
+    parts.classes = cluster.classes();
     let (runtime, objects) = (parts.client.clone(), cluster.objects());
     let board = app::start(parts, opened, desired, supervisor);
     let around = Around { board: &board, runtime, clock: clock.clone(), place, is_new_root, supervisor };
@@ -232,11 +242,7 @@ fn parts(
     let image_endpoint =
         (config.image_endpoint != config.runtime_endpoint).then(|| address(&config.image_endpoint));
     let client = Client::connect_lazy(&endpoint, image_endpoint.as_deref(), deadlines)?;
-    let period = i64::try_from(config.cpu_cfs_quota_period.as_micros()).unwrap_or(100_000);
-    let node = Node {
-        memory: memory().map_err(|source| machine("/proc/meminfo", source))?,
-        cfs_period: config.cpu_cfs_quota.then_some(period),
-    };
+    let limits = Limits::read(&config.root_dir).map_err(|source| machine("the machine", source))?;
     let seccomp_root = config.root_dir.join("seccomp");
     Ok(Parts {
         node: config.node_name.clone(),
@@ -252,7 +258,7 @@ fn parts(
         dirs: dirs(config),
         site: Site {
             owner: config.node_name.clone(),
-            node,
+            node: limits.of_containers(config),
             security: Defaults {
                 seccomp_default: config.seccomp_default,
                 seccomp_root,
@@ -267,6 +273,8 @@ fn parts(
         pulls: config.parallel_image_pulls,
         events: EventLog::default(),
         objects: Objects::default(),
+        classes: RuntimeClasses::default(),
+        cgroups: limits.cgroups(config),
         place,
         ids_per_pod: config.ids_per_pod,
     })
@@ -294,12 +302,6 @@ fn dirs(config: &Config) -> Dirs {
         pod_logs: config.pod_logs_dir.clone(),
         container_logs: standard.then(|| PathBuf::from(CONTAINER_LOGS)),
     }
-}
-
-/// Memory of the machine in bytes.
-fn memory() -> std::io::Result<i64> {
-    let text = std::fs::read_to_string("/proc/meminfo")?;
-    crate::host::memory::total(&text).ok_or_else(|| std::io::Error::other("no MemTotal line"))
 }
 
 async fn serve(

@@ -11,6 +11,7 @@ use pinnace_cri::image::Image;
 use pinnace_cri::v1::ImageSpec;
 use tokio::sync::{Notify, watch};
 
+use crate::cgroup::Cgroups;
 use crate::chain::Chain;
 use crate::clock::Clock;
 use crate::disk::Disk;
@@ -19,6 +20,7 @@ use crate::image;
 use crate::journal::Journal;
 use crate::objects::Objects;
 use crate::pod::admit::Place;
+use crate::pod::confine;
 use crate::pod::container::{self, Site};
 use crate::pod::job::{Done, Failure, Job};
 use crate::pod::paths::{Dirs, is_component};
@@ -27,6 +29,7 @@ use crate::pod::slots::Slots;
 use crate::pod::step::Step;
 use crate::pod::traces;
 use crate::pod::userns::Userns;
+use crate::runtime::class::RuntimeClasses;
 use crate::runtime::watch::RuntimeState;
 use crate::volume::{self, Volumes};
 
@@ -67,6 +70,10 @@ pub struct Actor {
     pub runtime: watch::Receiver<RuntimeState>,
     /// The pods' user namespaces.
     pub userns: Userns,
+    /// Runtime classes that pods name.
+    pub classes: RuntimeClasses,
+    /// Their cgroups.
+    pub cgroups: Cgroups,
 }
 
 impl Actor {
@@ -91,9 +98,9 @@ impl Actor {
             Step::RunSandbox { attempt } => self.run_sandbox(job, *attempt).await,
             Step::StopSandbox { id } => {
                 let stopped = self.client.stop_sandbox(id).await;
-                stopped
-                    .map(|()| Done::SandboxStopped(id.clone()))
-                    .map_err(|error| self.kill_failed(job, &error))
+                stopped.map_err(|error| self.kill_failed(job, &error))?;
+                confine::leave(self, job).await;
+                Ok(Done::SandboxStopped(id.clone()))
             }
             Step::RemoveSandbox { id } => {
                 let removed = self.client.remove_sandbox(id).await;
@@ -158,9 +165,9 @@ impl Actor {
             disk.create_dir_all(&logs)
         })
         .await?;
-        let config = Box::pin(prepare::sandbox(self, job, pod, attempt)).await;
-        let config = config.inspect_err(|failure| self.sandbox_failed(job, failure))?;
-        let made = self.client.run_sandbox(config, "").await;
+        let placed = Box::pin(confine::of_sandbox(self, job, pod, attempt)).await;
+        let (config, handler) = placed.inspect_err(|failure| self.sandbox_failed(job, failure))?;
+        let made = self.client.run_sandbox(config, &handler).await;
         let made = made.map_err(|error| Failure::call("FailedCreatePodSandBox", true, &error));
         made.inspect_err(|failure| self.sandbox_failed(job, failure)).map(|_| Done::Changed)
     }
@@ -209,7 +216,7 @@ impl Actor {
         let prepared = Box::pin(prepare::prepare(self, instance)).await;
         let prepared = prepared.inspect_err(|failure| self.error(job, wanted.name, &failure.message))?;
         let config = container::config(instance, prepared, &self.site);
-        let around = Box::pin(prepare::sandbox(self, job, pod, sandbox_attempt)).await?;
+        let around = Box::pin(confine::around(self, job, pod, sandbox_attempt)).await?;
         match self.client.create_container(sandbox, config, around).await {
             Ok(id) => {
                 let object = job.container(wanted.name);
@@ -307,6 +314,7 @@ impl Actor {
     }
 
     async fn remove_traces(&self, job: &Job) -> Result<Done, Failure> {
+        confine::give_up(self, job).await?;
         let (dirs, uid) = (self.dirs.clone(), job.uid.clone());
         let removed = self.on_disk("", move |disk| traces::remove(disk, &dirs, &uid)).await;
         if let (Err(failure), true) = (&removed, job.names.is_some()) {
@@ -350,6 +358,6 @@ fn spec_of<'a>(job: &'a Job, name: &str) -> Option<&'a Spec> {
     pod.pod.spec.as_ref()?.containers.iter().find(|container| container.name == name)
 }
 
-fn no_spec() -> Failure {
+pub(super) fn no_spec() -> Failure {
     Failure::plain("CreateContainerConfigError", "the pod's spec has no such container".to_owned())
 }

@@ -97,6 +97,7 @@ cases! {
     bad_input::an_expired_certificate_is_named,
     bad_input::a_kubeconfig_without_a_server_is_named,
     bad_input::a_node_of_another_machine_is_not_taken,
+    bad_input::a_clock_that_is_an_hour_off_is_named,
     bad_input::pods_run_on_while_the_credentials_are_wrong,
     outage::b60_b61_pods_go_on_without_the_api_server,
     outage::the_api_server_goes_and_comes_back_with_its_objects,

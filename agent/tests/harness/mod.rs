@@ -115,7 +115,7 @@ impl Make {
             dirs,
             site: Site {
                 owner: NODE.to_owned(),
-                node: Memory { memory: 4 << 30, cfs_period: Some(100_000) },
+                node: Memory { memory: 4 << 30, cfs_period: Some(100_000), ..Memory::default() },
                 security: Defaults::bare(root.join("seccomp")),
                 dns: pinnace::pod::dns::Settings::default(),
             },
@@ -125,6 +125,8 @@ impl Make {
             pulls: 3,
             events: EventLog::default(),
             objects: pinnace::objects::Objects::default(),
+            classes: pinnace::runtime::class::RuntimeClasses::default(),
+            cgroups: pinnace::cgroup::Cgroups::default(),
             place: tokio::sync::watch::channel(Arc::new(pinnace::pod::admit::Place::bare(NODE, 300))).1,
             ids_per_pod: 65_536,
         };

@@ -15,6 +15,7 @@
 #![expect(clippy::disallowed_methods, reason = "real processes live in real time; every wait has a deadline")]
 
 mod agree;
+mod confined;
 mod cut;
 mod ends;
 mod grace;
@@ -79,6 +80,8 @@ on_both! {
     cut::b56_a_network_that_fails_and_dawdles_leaks_nothing,
     agree::crictl_agrees_with_the_agent,
     agree::a_pod_has_an_address_that_answers,
+    confined::the_process_is_what_the_spec_says,
+    confined::what_cannot_be_enforced_does_not_run,
     ends::exit_codes_and_restart_policies,
     ends::last_words_become_the_message,
     grace::a_deaf_container_is_killed_after_its_grace,

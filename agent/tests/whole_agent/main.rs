@@ -24,4 +24,5 @@ mod panics;
 mod pods;
 mod restart;
 mod rpc_faults;
+mod security;
 mod slow_runtime;

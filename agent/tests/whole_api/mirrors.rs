@@ -10,8 +10,7 @@ use crate::harness::sleeper;
 use crate::rig::{Rig, SOON, main_of, uid_of};
 
 const MIRROR: &str = "web-node1";
-/// A tenth of B08's 300, each of which is a whole pod: all of them take minutes to simulate.
-const EDITS: usize = 30;
+const EDITS: usize = 300;
 const AGAIN: Duration = Duration::from_secs(20);
 
 fn edited(n: usize) -> Value {

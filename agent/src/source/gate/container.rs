@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1::{Container, ContainerPort, EnvVar, Lifecycle, Re
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 use super::{Filled, Holds, security, volume};
+use crate::pod::resources::HUGEPAGES;
 
 pub(super) fn container(at: &str, container: &Container, holds: &mut Holds) {
     #[rustfmt::skip]
@@ -64,18 +65,16 @@ fn environment(at: &str, variable: &EnvVar, holds: &mut Holds) {
 fn requirements(at: &str, resources: &ResourceRequirements, holds: &mut Holds) {
     let ResourceRequirements { claims, limits, requests } = resources;
     holds.hold_if(claims.filled(), at, "claims");
-    beyond_cpu_and_memory(at, "limits", limits, holds);
-    beyond_cpu_and_memory(at, "requests", requests, holds);
+    of_devices(at, "limits", limits, holds);
+    of_devices(at, "requests", requests, holds);
 }
 
-fn beyond_cpu_and_memory(
-    at: &str,
-    list: &str,
-    quantities: &Option<BTreeMap<String, Quantity>>,
-    holds: &mut Holds,
-) {
+/// Resources that are not the node's own. A limit of ephemeral-storage is kept by eviction, not by the runtime.
+fn of_devices(at: &str, list: &str, quantities: &Option<BTreeMap<String, Quantity>>, holds: &mut Holds) {
     for name in quantities.iter().flatten().map(|(name, _)| name) {
-        holds.hold_if(name != "cpu" && name != "memory", at, &format!("{list}[{name}]"));
+        let own =
+            matches!(name.as_str(), "cpu" | "memory" | "ephemeral-storage") || name.starts_with(HUGEPAGES);
+        holds.hold_if(!own, at, &format!("{list}[{name}]"));
     }
 }
 

@@ -56,6 +56,8 @@ const fn holds(path: &'static str, reason: &'static str) -> Field {
 
 const SCHEDULER: &str = "concerns the choice of a node only";
 const EXPANSION: &str = "has $(NAME) or $$: references to variables are not expanded yet";
+const AMOUNTS: &str = "cpu, memory, ephemeral-storage (counted, not enforced yet) and hugepages-SIZE";
+const DEVICES: &str = "resources of device plugins are not built yet";
 const PROBES: &str = "probes are not built yet";
 const PERSISTENT: &str = "persistent volumes are not built yet";
 /// Every field that the gate knows, with its state.
@@ -84,15 +86,15 @@ pub const FIELDS: &[Field] = &[
     built("spec.nodeName"),
     built("spec.nodeSelector"),
     built("spec.os"),
-    holds("spec.overhead", "pod overhead is not built yet"),
+    built("spec.overhead"),
     nothing("spec.preemptionPolicy", SCHEDULER),
-    nothing("spec.priority", "no pod is preempted or evicted yet"),
-    nothing("spec.priorityClassName", "no pod is preempted or evicted yet"),
+    built("spec.priority"),
+    nothing("spec.priorityClassName", "the API server turns it into the priority"),
     built("spec.readinessGates"),
     holds("spec.resourceClaims", "resource claims are not built yet"),
     holds("spec.resources", "pod-level resources are not built yet"),
     built("spec.restartPolicy"),
-    holds("spec.runtimeClassName", "runtime classes are not built yet"),
+    built("spec.runtimeClassName"),
     nothing("spec.schedulerName", SCHEDULER),
     holds("spec.schedulingGates", "scheduling gates are lifted by a controller that is not there"),
     holds("spec.schedulingGroup", "pod groups are not built yet"),
@@ -158,8 +160,8 @@ pub const FIELDS: &[Field] = &[
     holds("spec.containers[].readinessProbe", PROBES),
     nothing("spec.containers[].resizePolicy", "a changed static pod is a new pod, never resized in place"),
     holds("spec.containers[].resources.claims", "resource claims are not built yet"),
-    harmless("spec.containers[].resources.limits", "cpu and memory", "only cpu and memory are built"),
-    harmless("spec.containers[].resources.requests", "cpu and memory", "only cpu and memory are built"),
+    harmless("spec.containers[].resources.limits", AMOUNTS, DEVICES),
+    harmless("spec.containers[].resources.requests", AMOUNTS, DEVICES),
     holds("spec.containers[].restartPolicy", "restart policies of a container are not built yet"),
     holds("spec.containers[].restartPolicyRules", "restart rules are not built yet"),
     holds("spec.containers[].startupProbe", PROBES),

@@ -10,9 +10,9 @@ pub(super) fn spec(spec: &PodSpec, holds: &mut Holds) {
         active_deadline_seconds: _, affinity: _, automount_service_account_token: _, containers,
         dns_config, dns_policy, enable_service_links: _, ephemeral_containers, host_aliases,
         host_ipc: _, host_network: _, host_pid: _, host_users: _, hostname: _, hostname_override,
-        image_pull_secrets, init_containers, node_name: _, node_selector: _, os: _, overhead,
+        image_pull_secrets, init_containers, node_name: _, node_selector: _, os: _, overhead: _,
         preemption_policy: _, priority: _, priority_class_name: _, readiness_gates: _, resource_claims,
-        resources, restart_policy: _, runtime_class_name, scheduler_name: _, scheduling_gates,
+        resources, restart_policy: _, runtime_class_name: _, scheduler_name: _, scheduling_gates,
         scheduling_group, security_context, service_account: _, service_account_name: _,
         set_hostname_as_fqdn, share_process_namespace: _, subdomain,
         termination_grace_period_seconds: _, tolerations: _, topology_spread_constraints: _, volumes,
@@ -24,10 +24,8 @@ pub(super) fn spec(spec: &PodSpec, holds: &mut Holds) {
     holds.hold_if(hostname_override.filled(), "spec", "hostnameOverride");
     holds.hold_if(image_pull_secrets.filled(), "spec", "imagePullSecrets");
     holds.hold_if(init_containers.filled(), "spec", "initContainers");
-    holds.hold_if(overhead.filled(), "spec", "overhead");
     holds.hold_if(resource_claims.filled(), "spec", "resourceClaims");
     holds.hold_if(resources.as_ref().is_some_and(container::asks), "spec", "resources");
-    holds.hold_if(runtime_class_name.filled(), "spec", "runtimeClassName");
     holds.hold_if(scheduling_gates.filled(), "spec", "schedulingGates");
     holds.hold_if(scheduling_group.is_some(), "spec", "schedulingGroup");
     if let Some(context) = security_context {

@@ -76,7 +76,7 @@ fn examples() -> Vec<(&'static str, Vec<Value>, Vec<Value>)> {
         free("spec.nodeName", json!("n")),
         free("spec.nodeSelector", json!({"a": "b"})),
         free("spec.os", json!({"name": "linux"})),
-        held("spec.overhead", json!({"cpu": "1"})),
+        free("spec.overhead", json!({"cpu": "1"})),
         free("spec.preemptionPolicy", json!("Never")),
         free("spec.priority", json!(5)),
         free("spec.priorityClassName", json!("system-node-critical")),
@@ -84,7 +84,7 @@ fn examples() -> Vec<(&'static str, Vec<Value>, Vec<Value>)> {
         held("spec.resourceClaims", json!([{"name": "r"}])),
         held("spec.resources", json!({"limits": {"cpu": "1"}})),
         free("spec.restartPolicy", json!("Never")),
-        held("spec.runtimeClassName", json!("kata")),
+        free("spec.runtimeClassName", json!("kata")),
         free("spec.schedulerName", json!("mine")),
         held("spec.schedulingGates", json!([{"name": "g"}])),
         held("spec.schedulingGroup", json!({"podGroupName": "g"})),
@@ -172,12 +172,12 @@ fn examples() -> Vec<(&'static str, Vec<Value>, Vec<Value>)> {
         held("spec.containers[].resources.claims", json!([{"name": "r"}])),
         at(
             "spec.containers[].resources.limits",
-            vec![json!({"cpu": "1", "memory": "1Gi"})],
             vec![
+                json!({"cpu": "1", "memory": "1Gi"}),
                 json!({"hugepages-2Mi": "2Mi"}),
                 json!({"ephemeral-storage": "1Gi"}),
-                json!({"nvidia.com/gpu": "1"}),
             ],
+            vec![json!({"nvidia.com/gpu": "1"})],
         ),
         at(
             "spec.containers[].resources.requests",

@@ -37,6 +37,10 @@ pub(super) fn spec(spec: &PodSpec, faults: &mut Faults) {
     if let Some(requirements) = &spec.resources {
         resources::requirements("spec.resources", requirements, faults);
     }
+    resources::overhead(spec.overhead.as_ref(), faults);
+    if let Some(class) = spec.runtime_class_name.as_deref().filter(|class| !class.is_empty()) {
+        faults.check("spec.runtimeClassName", names::subdomain(class));
+    }
     let volumes = volumes::volumes(spec.volumes.as_deref().unwrap_or_default(), faults);
     containers(spec, &volumes, faults);
     ports::host_ports(spec, faults);
@@ -110,6 +114,9 @@ fn containers(spec: &PodSpec, volumes: &BTreeSet<&str>, faults: &mut Faults) {
         for (index, item) in containers.iter().enumerate() {
             let at = format!("spec.{list}[{index}]");
             container::container(&at, item, volumes, list == "initContainers", faults);
+            if let Some(context) = &item.security_context {
+                security::proc_mount(&at, context, spec.host_users != Some(false), faults);
+            }
             if !item.name.is_empty() {
                 faults.unique(&mut seen, item.name.as_str(), format!("{at}.name"), "container name");
             }

@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::ResourceRequirements;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Text;
 
 use super::{Faults, names};
+use crate::pod::resources::HUGEPAGES;
 use crate::quantity::Quantity;
 
 pub(super) fn requirements(at: &str, requirements: &ResourceRequirements, faults: &mut Faults) {
@@ -24,10 +25,20 @@ pub(super) fn requirements(at: &str, requirements: &ResourceRequirements, faults
             _ => {}
         }
     }
+    let named = |name: &str| limits.contains_key(name) || requests.contains_key(name);
+    let mut all = limits.keys().chain(requests.keys());
+    if all.any(|name| name.starts_with(HUGEPAGES)) && !named("cpu") && !named("memory") {
+        faults.add(at, "huge pages need cpu or memory beside them");
+    }
+}
+
+/// What running the pod costs beside its containers.
+pub(super) fn overhead(overhead: Option<&BTreeMap<String, Text>>, faults: &mut Faults) {
+    quantities("spec.overhead", overhead, faults);
 }
 
 fn overcommitted(name: &str) -> bool {
-    native(name) && !name.starts_with("hugepages-")
+    native(name) && !name.starts_with(HUGEPAGES)
 }
 
 /// Resources of Kubernetes itself, in contrast to those that devices bring.
@@ -62,13 +73,13 @@ fn quantities<'a>(
 }
 
 fn whole_only(name: &str) -> bool {
-    !native(name) || name.starts_with("hugepages-")
+    !native(name) || name.starts_with(HUGEPAGES)
 }
 
 /// A name without a prefix must be one that Kubernetes knows.
 fn resource_name(name: &str) -> Result<(), String> {
     names::qualified(name)?;
-    let known = ["cpu", "memory", "ephemeral-storage"].contains(&name) || name.starts_with("hugepages-");
+    let known = ["cpu", "memory", "ephemeral-storage"].contains(&name) || name.starts_with(HUGEPAGES);
     if known || name.contains('/') {
         return Ok(());
     }

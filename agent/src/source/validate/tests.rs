@@ -61,6 +61,9 @@ fn valid_pods_have_no_faults() {
         container(
             json!({"livenessProbe": {"tcpSocket": {"port": "web"}}, "lifecycle": {"preStop": {"sleep": {"seconds": 0}}}}),
         ),
+        json!({"spec": {"hostUsers": false, "securityContext": {"appArmorProfile": {"type": "RuntimeDefault"},
+            "sysctls": [{"name": "net/ipv4/conf/eth0.1/x", "value": ""}]},
+            "containers": [{"name": "c", "image": "i", "securityContext": {"procMount": "Unmasked"}}]}}),
         json!({"spec": {"volumes": [{"name": "v"}, {"name": "m", "configMap": {"name": "m"}}],
             "containers": [{"name": "c", "image": "i", "volumeMounts": [{"name": "v", "mountPath": "/v", "subPath": "a/b"}]}]}}),
     ] {
@@ -126,6 +129,15 @@ fn pod_fields() {
         ],
     );
     check(
+        json!({"spec": {"securityContext": {"appArmorProfile": {"type": "Other"},
+            "sysctls": [{"name": "a.b", "value": "1"}, {"name": "a b", "value": "1"}, {"name": "a.b", "value": "2"}]}}}),
+        &[
+            "spec.securityContext.appArmorProfile.type: is \"Other\", expected RuntimeDefault, Unconfined or Localhost",
+            "spec.securityContext.sysctls[1].name: is \"a b\", no name of a sysctl",
+            "spec.securityContext.sysctls[2].name: is a duplicate sysctl",
+        ],
+    );
+    check(
         json!({"spec": {"ephemeralContainers": [{"name": "e"}], "tolerations": [{"effect": "X", "value": "v", "operator": "Exists"}]}}),
         &[
             "spec.tolerations[0].effect: is \"X\", expected NoSchedule, PreferNoSchedule or NoExecute",
@@ -165,6 +177,14 @@ fn container_fields() {
         &[
             "spec.containers[0].securityContext.procMount: is \"x\", expected Default or Unmasked",
             "spec.containers[0].securityContext.allowPrivilegeEscalation: cannot be false with privileged",
+        ],
+    );
+    check(
+        container(json!({"securityContext": {"procMount": "Unmasked",
+            "appArmorProfile": {"type": "Localhost", "localhostProfile": " p"}}})),
+        &[
+            "spec.containers[0].securityContext.appArmorProfile.localhostProfile: begins or ends with blanks",
+            "spec.containers[0].securityContext.procMount: Unmasked needs hostUsers: false",
         ],
     );
     check(
@@ -223,6 +243,20 @@ fn a75_resources() {
             "spec.containers[0].resources.requests[memory]: \"1e999\": quantity is too large",
             "spec.containers[0].resources.requests[cpu]: is more than the limit",
             "spec.containers[0].resources.requests[example.com/other]: needs a limit of the same amount",
+        ],
+    );
+    check(
+        container(
+            json!({"resources": {"limits": {"hugepages-2Mi": "2Mi"}, "requests": {"hugepages-2Mi": "2Mi"}}}),
+        ),
+        &["spec.containers[0].resources: huge pages need cpu or memory beside them"],
+    );
+    check(
+        json!({"spec": {"overhead": {"cpu": "-1", "gpu": "1"}, "runtimeClassName": "Kata"}}),
+        &[
+            "spec.overhead[cpu]: is -1, expected at least 0",
+            "spec.overhead[gpu]: is not a resource: expected cpu, memory, ephemeral-storage, hugepages-SIZE or domain/name",
+            "spec.runtimeClassName: is \"Kata\", expected lower case letters, digits, '-' and '.', with a letter or digit at either end of each part",
         ],
     );
 }
