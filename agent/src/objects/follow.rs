@@ -110,7 +110,7 @@ impl Follow {
             };
             match heard {
                 Heard::Listed(items) => all = items.into_iter().map(keyed).collect(),
-                Heard::Applied(item) => drop(all.extend([keyed(item)])),
+                Heard::Applied(item) => all.extend([keyed(item)]),
                 Heard::Deleted(item) => drop(all.remove(&keyed(item).0)),
             }
             self.write(Ok(Answer::Services(Arc::new(by_namespace(&all)))));

@@ -308,3 +308,24 @@ async fn a_start_with_a_broken_file_keeps_what_was_admitted() {
     assert_eq!(second.desired.borrow().pods.values().cloned().collect::<Vec<_>>(), admitted);
     assert_eq!(second.problems().len(), 1);
 }
+
+#[tokio::test]
+async fn a67_objects_are_told_with_the_pods_and_again_when_they_change() {
+    use crate::objects::{Kind, Reference};
+    let objects = Objects::default();
+    let mut bench = Bench::new();
+    bench.files = bench.files.alone_with(objects.clone());
+    let secret = |value: &str| {
+        format!(
+            "apiVersion: v1\nkind: Secret\nmetadata: {{name: s, namespace: ns}}\nstringData: {{k: {value}}}\n"
+        )
+    };
+    let reference = Reference { kind: Kind::Secret, namespace: "ns".into(), name: "s".into() };
+    for value in ["one", "two"] {
+        bench.write("s.yaml", secret(value));
+        bench.files.pass().await;
+        assert!(bench.problems().is_empty(), "{:?}", bench.problems());
+        let data = objects.get(&reference).await.unwrap().unwrap();
+        assert_eq!(data.values["k"].bytes(), value.as_bytes());
+    }
+}
