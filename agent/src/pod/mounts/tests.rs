@@ -45,10 +45,10 @@ fn a23_what_the_agent_writes_is_mounted_read_only_and_all_else_as_asked() {
 
 #[test]
 fn an_image_is_mounted_by_the_runtime() {
-    let made = with(json!({ "image": { "reference": "i:1" } }), json!({ "subPath": "a" }), false).unwrap();
+    let made = with(json!({ "image": { "reference": "i:1" } }), json!({}), false).unwrap();
     let image = made.image.unwrap();
     assert_eq!((image.image.as_str(), image.user_specified_image.as_str()), ("sha256:1", "i:1"));
-    assert_eq!((made.image_sub_path.as_str(), made.host_path.as_str(), made.readonly), ("a", "", true));
+    assert_eq!((made.image_sub_path.as_str(), made.host_path.as_str(), made.readonly), ("", "", true));
 }
 
 #[test]

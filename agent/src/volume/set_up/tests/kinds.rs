@@ -18,7 +18,7 @@ fn all(label: &str) -> Arc<DesiredPod> {
         json!([
             { "name": "disk", "emptyDir": {} },
             { "name": "memory", "emptyDir": { "medium": "Memory" } },
-            { "name": "host", "hostPath": { "path": "/host", "type": "DirectoryOrCreate" } },
+            { "name": "host", "hostPath": { "path": "/r/host", "type": "DirectoryOrCreate" } },
             { "name": "map", "configMap": { "name": "m" } },
             { "name": "secret", "secret": { "secretName": "s" } },
             { "name": "down", "downwardAPI": { "items": labels } },
@@ -62,10 +62,10 @@ async fn a32_each_kind_is_where_it_belongs() {
     assert_eq!(ground.file_in("kubernetes.io~downward-api/down", "labels"), "age=\"old\"");
     assert_eq!(mounts(&ground), ["down", "memory", "secret"]);
     let kind = |path: &str| ground.disk.kind(&PathBuf::from(path)).unwrap().is_some();
-    assert!(kind("/host") && kind("/r/pods/u1/volumes/kubernetes.io~empty-dir/disk"));
+    assert!(kind("/r/host") && kind("/r/pods/u1/volumes/kubernetes.io~empty-dir/disk"));
     assert!(!format!("{volumes:?}").contains("c4nary"));
     volumes.tear_down(&pod().uid).await.unwrap();
-    assert!(mounts(&ground).is_empty() && kind("/host"));
+    assert!(mounts(&ground).is_empty() && kind("/r/host"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -84,7 +84,7 @@ async fn one_that_fails_keeps_no_other_from_being_ready() {
     let ground = ground();
     let volumes = ground.volumes();
     ground.server.set(|state| drop(state.objects.remove(SECRET)));
-    ground.disk.put(&PathBuf::from("/host"), b"a file");
+    ground.disk.put(&PathBuf::from("/r/host"), b"a file");
     assert!(bring(&volumes, &all("x")).await.is_err());
     let begin = "FailedMount MountVolume.SetUp failed for volume";
     let mut told = ground.messages();
@@ -92,7 +92,7 @@ async fn one_that_fails_keeps_no_other_from_being_ready() {
     assert_eq!(
         told,
         [
-            format!("{begin} \"host\" : hostPath type check failed: /host is not a directory"),
+            format!("{begin} \"host\" : hostPath type check failed: /r/host is not a directory"),
             format!("{begin} \"secret\" : secret \"s\" not found"),
         ]
     );
