@@ -33,8 +33,8 @@ use crate::pod::paths::Dirs;
 use crate::pod::security::Defaults;
 use crate::pod::security::sysctl::Allowlist;
 use crate::runtime::class::RuntimeClasses;
-use crate::runtime::strangers;
 use crate::runtime::watch::PERIOD;
+use crate::runtime::{advisory, strangers};
 use crate::server::admin::Admin;
 use crate::server::healthz::{BindError, Healthz};
 use crate::server::https;
@@ -52,6 +52,7 @@ mod alone;
 mod cluster;
 mod refusal;
 mod resources;
+mod tunables;
 
 /// Where log collectors look, as the kubelet has it (`pkg/kubelet/kubelet.go`).
 const CONTAINER_LOGS: &str = "/var/log/containers";
@@ -87,6 +88,9 @@ pub enum StartError {
     /// The API server has a node of this name that cannot be this one.
     #[error("failed to take the node's name")]
     Refused(#[from] Refusal),
+    /// `protectKernelDefaults` is set, and the kernel's settings are others.
+    #[error("failed to find the kernel as protectKernelDefaults wants it: {0}")]
+    Kernel(String),
     /// The runtime answers the question for its cgroup driver with errors.
     #[error("failed to learn the runtime's cgroup driver: {0}")]
     CgroupDriver(String),
@@ -99,6 +103,7 @@ pub enum StartError {
 pub async fn run(config: Config) -> Result<(), StartError> {
     let is_new_root = !config.root_dir.join("pinnace").exists();
     let lock = InstanceLock::take(&config.root_dir)?;
+    tunables::settle(&config)?;
     let notifier = Notifier::from_environment();
     let clock = Clock::of_this_machine().map_err(|source| machine("the boot id", source))?;
     let (supervisor, supervision) = Supervisor::new(CancellationToken::new());
@@ -115,6 +120,8 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     if let Some(refused) = refused.clone() {
         supervisor.spawn_core("refusal", refusal::stop_at(refused, supervisor.stop_token()));
     }
+    let (runtime, events, stop) = (board.runtime.clone(), board.events.clone(), supervisor.stop_token());
+    supervisor.spawn_core("advisories", advisory::tell(runtime, events, clock.clone(), stop));
     serve(&config, board, &supervisor, &notifier, disk, clock).await?;
     tell_limits();
     tell_virtual(&config);

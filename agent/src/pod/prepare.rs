@@ -102,10 +102,7 @@ pub(crate) async fn sandbox(
         return Err(failed("the pod's spec is not known".to_owned()));
     };
     let names = hostname::names(pod, spec, &settings.domain);
-    let secured = secure::sandbox(actor, pod, spec).await.map_err(|why| {
-        let named = format!("{}_{}({})", pod.name, pod.namespace, pod.uid);
-        failed(format!("failed to generate sandbox config for pod {named:?}: {why}"))
-    })?;
+    let secured = secure::sandbox(actor, pod, spec).await.map_err(|why| not_generated(pod, &why))?;
     config.linux = Some(secured);
     config.hostname = hostname::of_kernel(&names, spec).map_err(|error| failed(error.to_string()))?;
     if matches!(job.step, Step::RunSandbox { .. }) {
@@ -135,6 +132,12 @@ async fn dns_of(actor: &Actor, job: &Job, pod: &DesiredPod, spec: &PodSpec) -> R
     Ok(formed.config)
 }
 
+/// In the kubelet's words.
+pub(super) fn not_generated(pod: &DesiredPod, why: &str) -> Failure {
+    let named = format!("{}_{}({})", pod.name, pod.namespace, pod.uid);
+    Failure::plain(SANDBOX_REASON, format!("failed to generate sandbox config for pod {named:?}: {why}"))
+}
+
 async fn mounts_of(actor: &Actor, instance: Instance<'_>, env: &Environment) -> Result<Vec<Mount>, Failure> {
     let Instance { pod, spec, container, .. } = instance;
     reach::until_answered(actor, instance).await?;
@@ -145,10 +148,22 @@ async fn mounts_of(actor: &Actor, instance: Instance<'_>, env: &Environment) -> 
         dirs: &actor.dirs,
         sub_paths: &sub_paths,
         images: &images,
-        // The default handler's name is empty.
-        recursive_read_only: actor.runtime.borrow().mounts_read_only_recursively(""),
+        recursive_read_only: mounts_recursively(actor, spec, container).await,
     };
     mounts::of_volumes(spec, container, &around).map_err(|why| Failure::plain(REASON, why))
+}
+
+/// Whether the pod's runtime handler makes mounts read-only with all that is below them; asked only for a container
+/// that wants that. Of a handler that is not known nothing is expected.
+async fn mounts_recursively(actor: &Actor, spec: &PodSpec, container: &Container) -> bool {
+    let asks = container.volume_mounts.iter().flatten().any(|mount| mount.recursive_read_only.is_some());
+    if !asks {
+        return false;
+    }
+    match Box::pin(actor.classes.handler(spec.runtime_class_name.as_deref())).await {
+        Ok(handler) => actor.runtime.borrow().mounts_read_only_recursively(&handler),
+        Err(_) => false,
+    }
 }
 
 /// Directories and the file for the termination message, which the container's user must be able to write.

@@ -4,7 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
+use crate::api::guard::Guard;
 use crate::api::link::{Clients, Link};
 use crate::board::Board;
 use crate::clock::Clock;
@@ -29,6 +31,8 @@ pub(super) struct Cluster {
     source: Source,
     feed: Feed,
     heard: Heard,
+    /// Told the UID of the node's object.
+    owner: watch::Sender<Option<Arc<str>>>,
 }
 
 impl Cluster {
@@ -41,14 +45,16 @@ impl Cluster {
         opened: &Opened,
         supervisor: &Supervisor,
     ) -> (Self, EventLog) {
-        let (link, clients) = Link::new(kubeconfig.to_owned(), clock.clone()).await;
+        let (owner, uid) = watch::channel(None);
+        let guard = Guard::new(config.node_name.clone(), uid);
+        let (link, clients) = Link::new(kubeconfig.to_owned(), clock.clone(), guard).await;
         supervisor.spawn_core("kubeconfig", link.run(supervisor.stop_token()));
         let heard = Heard::new(Arc::clone(disk), config.root_dir.join("pinnace"));
         let known = admitted(opened, |origin| *origin == Origin::Api);
         let known = age::held(known, heard.read().await, clock.now().wall);
         let source = join::source(&config.node_name, &clients, known);
         let (events, feed) = EventLog::feeding();
-        (Self { clients, source, feed, heard }, events)
+        (Self { clients, source, feed, heard, owner }, events)
     }
 
     /// What the manifests and the API want together.
@@ -102,7 +108,26 @@ impl Cluster {
             is_new_root: around.is_new_root,
             seed: RandomState::new().build_hasher().finish(),
         };
-        join::join(parts, self.source, around.board, around.supervisor)
+        let membership = join::join(parts, self.source, around.board, around.supervisor);
+        let told = tell(membership.node.uid.clone(), self.owner, around.supervisor.stop_token());
+        around.supervisor.spawn_core("node's identity", told);
+        membership
+    }
+}
+
+/// Passes the UID of the node's object on to the link, which was there first, until `stop`.
+async fn tell(
+    mut from: watch::Receiver<Option<Arc<str>>>,
+    to: watch::Sender<Option<Arc<str>>>,
+    stop: CancellationToken,
+) {
+    loop {
+        to.send_replace(from.borrow_and_update().clone());
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            Ok(()) = from.changed() => {}
+        }
     }
 }
 

@@ -28,12 +28,14 @@ mod node;
 mod outage;
 mod own_runtime;
 mod restarts;
+mod runtime_class;
 #[expect(dead_code, reason = "the tests of real runtimes use all of it")]
 #[path = "../real/runtime.rs"]
 mod runtime;
 mod takeover;
 #[path = "../tcp_proxy/mod.rs"]
 mod tcp_proxy;
+mod volumes;
 mod witness;
 mod workloads;
 
@@ -90,13 +92,18 @@ cases! {
     node::the_node_and_its_lease_are_as_a_kubelets,
     node::configz_decodes_as_the_kubelets_configuration,
     node::a_pod_finds_its_token_authority_and_namespace,
+    volumes::a23_a33_each_kind_has_its_files_modes_and_owners,
+    volumes::a_directory_outlives_containers_and_the_agent_and_labels_are_followed,
+    volumes::a31_what_cannot_be_mounted_is_told_and_comes_when_it_can,
     restarts::b34_b36_kill_9_and_start_change_nothing_that_others_see,
+    runtime_class::a_pod_runs_with_the_handler_and_the_overhead_of_its_class,
     takeover::what_a_kubelet_started_is_taken_over_as_it_runs,
     network::b62_a_black_holed_watch_is_noticed_and_nothing_is_missed,
     bad_input::a_wrong_authority_is_named,
     bad_input::an_expired_certificate_is_named,
     bad_input::a_kubeconfig_without_a_server_is_named,
     bad_input::a_node_of_another_machine_is_not_taken,
+    bad_input::a_clock_that_is_an_hour_off_is_named,
     bad_input::pods_run_on_while_the_credentials_are_wrong,
     outage::b60_b61_pods_go_on_without_the_api_server,
     outage::the_api_server_goes_and_comes_back_with_its_objects,

@@ -27,4 +27,5 @@ mod outage;
 mod phases;
 mod pods;
 mod rig;
+mod runtime_class;
 mod takeover;

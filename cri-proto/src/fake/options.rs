@@ -67,6 +67,8 @@ impl Default for Options {
 pub struct Switches {
     /// Whether `GetContainerEvents` is offered; if not it answers Unimplemented.
     pub events: bool,
+    /// Whether containerd's own events are offered, as the containerds before CRI's event stream do.
+    pub task_events: bool,
     /// Whether the `Stream*` lists are offered; if not they answer Unimplemented.
     pub list_streaming: bool,
     /// The driver in the answer of `RuntimeConfig`; none makes it answer Unimplemented.
@@ -87,6 +89,7 @@ impl Default for Switches {
     fn default() -> Self {
         Self {
             events: true,
+            task_events: false,
             list_streaming: true,
             cgroup_driver: Some(CgroupDriver::Cgroupfs),
             runtime_ready: true,

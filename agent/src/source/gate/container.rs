@@ -61,7 +61,7 @@ fn environment(at: &str, variable: &EnvVar, holds: &mut Holds) {
     holds.hold_if(file_key_ref.is_some(), at, "valueFrom.fileKeyRef");
 }
 
-fn requirements(at: &str, resources: &ResourceRequirements, holds: &mut Holds) {
+pub(super) fn requirements(at: &str, resources: &ResourceRequirements, holds: &mut Holds) {
     let ResourceRequirements { claims, limits, requests } = resources;
     holds.hold_if(claims.filled(), at, "claims");
     of_devices(at, "limits", limits, holds);
@@ -75,12 +75,6 @@ fn of_devices(at: &str, list: &str, quantities: &Option<BTreeMap<String, Quantit
             matches!(name.as_str(), "cpu" | "memory" | "ephemeral-storage") || name.starts_with(HUGEPAGES);
         holds.hold_if(!own, at, &format!("{list}[{name}]"));
     }
-}
-
-/// Whether resource requirements ask for anything.
-pub(super) fn asks(resources: &ResourceRequirements) -> bool {
-    let ResourceRequirements { claims, limits, requests } = resources;
-    claims.filled() || limits.filled() || requests.filled()
 }
 
 fn hooks(at: &str, lifecycle: &Lifecycle, holds: &mut Holds) {

@@ -56,6 +56,7 @@ const fn holds(path: &'static str, reason: &'static str) -> Field {
 
 const SCHEDULER: &str = "concerns the choice of a node only";
 const AMOUNTS: &str = "cpu, memory, ephemeral-storage (counted, not enforced yet) and hugepages-SIZE";
+const WHOLE: &str = "cpu, memory and hugepages-SIZE; on a node without pod cgroups the pod waits";
 const DEVICES: &str = "resources of device plugins are not built yet";
 const PROBES: &str = "probes are not built yet";
 const PERSISTENT: &str = "persistent volumes are not built yet";
@@ -83,11 +84,13 @@ pub const FIELDS: &[Field] = &[
     built("spec.os"),
     built("spec.overhead"),
     nothing("spec.preemptionPolicy", SCHEDULER),
-    nothing("spec.priority", "no pod is preempted or evicted yet"),
-    nothing("spec.priorityClassName", "no pod is preempted or evicted yet"),
+    built("spec.priority"),
+    nothing("spec.priorityClassName", "the API server turns it into the priority"),
     built("spec.readinessGates"),
     holds("spec.resourceClaims", "resource claims are not built yet"),
-    holds("spec.resources", "pod-level resources are not built yet"),
+    holds("spec.resources.claims", "resource claims are not built yet"),
+    harmless("spec.resources.limits", WHOLE, DEVICES),
+    harmless("spec.resources.requests", WHOLE, DEVICES),
     built("spec.restartPolicy"),
     built("spec.runtimeClassName"),
     nothing("spec.schedulerName", SCHEDULER),

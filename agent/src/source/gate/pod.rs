@@ -26,7 +26,9 @@ pub(super) fn spec(spec: &PodSpec, holds: &mut Holds) {
     holds.hold_if(image_pull_secrets.filled(), "spec", "imagePullSecrets");
     holds.hold_if(init_containers.filled(), "spec", "initContainers");
     holds.hold_if(resource_claims.filled(), "spec", "resourceClaims");
-    holds.hold_if(resources.as_ref().is_some_and(container::asks), "spec", "resources");
+    if let Some(resources) = resources {
+        container::requirements("spec.resources", resources, holds);
+    }
     holds.hold_if(scheduling_gates.filled(), "spec", "schedulingGates");
     holds.hold_if(scheduling_group.is_some(), "spec", "schedulingGroup");
     if let Some(context) = security_context {

@@ -34,7 +34,7 @@ pub(super) fn spec(spec: &PodSpec, faults: &mut Faults) {
         security::pod(context, faults);
     }
     if let Some(requirements) = &spec.resources {
-        resources::requirements("spec.resources", requirements, faults);
+        resources::of_the_whole(spec, requirements, faults);
     }
     resources::overhead(spec.overhead.as_ref(), faults);
     if let Some(class) = spec.runtime_class_name.as_deref().filter(|class| !class.is_empty()) {

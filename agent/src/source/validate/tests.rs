@@ -317,6 +317,17 @@ fn a75_resources() {
         ),
         &["spec.containers[0].resources: huge pages need cpu or memory beside them"],
     );
+    let container =
+        json!({"name": "c", "image": "i", "resources": {"limits": {"cpu": "2", "memory": "1Gi"}}});
+    let whole = json!({"limits": {"cpu": "1", "memory": "4Gi", "ephemeral-storage": "1"}, "requests": {"memory": "1Gi"}});
+    check(
+        json!({"spec": {"containers": [container.clone(), container], "resources": whole}}),
+        &[
+            "spec.resources: ephemeral-storage cannot be asked for by a pod as a whole",
+            "spec.resources.requests[memory]: is less than its containers ask for together",
+            "spec.resources.limits[cpu]: is less than the limit of a container",
+        ],
+    );
     check(
         json!({"spec": {"overhead": {"cpu": "-1", "gpu": "1"}, "runtimeClassName": "Kata"}}),
         &[
