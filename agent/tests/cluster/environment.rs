@@ -48,7 +48,7 @@ pub(crate) fn each_source_of_the_environment_is_read_inside(cluster: &ControlPla
         field("POD_IP", "status.podIP"), field("POD_IPS", "status.podIPs"),
         field("HOST_IP", "status.hostIP"), field("HOST_IPS", "status.hostIPs"),
         resource("MEMORY", "limits.memory", "1Mi"), resource("MILLI", "requests.cpu", "1m"),
-        resource("CPUS", "limits.cpu", "1"), resource("NOTHING", "requests.memory", "1"),
+        resource("CPUS", "limits.cpu", "1"), resource("NOTHING", "requests.ephemeral-storage", "1"),
         key("FROM_MAP", "configMapKeyRef", "settings", "B"), key("FROM_SECRET", "secretKeyRef", "keys", "K"),
         key("NOWHERE", "secretKeyRef", "absent", "K"),
         { "name": "ALL", "value": "$(A)-$(S_K)-$(FRONT_SERVICE_PORT)-$$(A)-$(NOWHERE)-$(NAME" },

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use pinnace_cri::v1::ContainerConfig;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::harness::sleeper;
 use crate::rig::{Rig, SOON, main_of};
@@ -111,6 +111,9 @@ async fn a_name_that_the_kernel_cannot_hold_is_told_and_runs_nothing() {
     };
     rig.api.watch_until("the event", SOON, said).await;
     assert_eq!(rig.sandboxes_made(), 0);
-    let waiting = |pod: &Value| main_of(pod)["state"]["waiting"]["reason"].clone();
-    assert_eq!(waiting(&rig.pod(&"n".repeat(40)).unwrap()), "ContainerCreating");
+    let waits = |_: &crate::fake_api::FakeApi| {
+        let pod = rig.pod(&"n".repeat(40)).unwrap_or_default();
+        main_of(&pod)["state"]["waiting"]["reason"] == "ContainerCreating"
+    };
+    rig.api.watch_until("the pod waits", SOON, waits).await;
 }

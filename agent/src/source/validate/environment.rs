@@ -93,8 +93,8 @@ fn resource(at: &str, selector: &ResourceFieldSelector, faults: &mut Faults) {
     let Some(divisor) = &selector.divisor else { return };
     let divisors: &[&str] = if resource == "cpu" { &CPU_DIVISORS } else { &DIVISORS };
     let given = Quantity::parse(&divisor.0).ok();
-    let is_one = |one: &&str| Quantity::parse(one).ok() == given;
-    let good = given.is_some() && (given == Some(Quantity::ZERO) || divisors.iter().any(|one| is_one(&one)));
+    let is_one = |one: &str| Quantity::parse(one).ok() == given;
+    let good = given.is_some() && (given == Some(Quantity::ZERO) || divisors.iter().any(|one| is_one(one)));
     let reason = format!("is {:?}, expected one of {}", divisor.0, divisors.join(", "));
     faults.add_if(!good, format!("{at}.divisor"), reason);
 }
