@@ -104,16 +104,26 @@ impl Membership {
         let source = Some(self.source.borrow().clone());
         let node = self.node.problem.borrow().clone();
         let refused = self.node.refused.borrow().as_ref().map(ToString::to_string);
-        let lost = self.tally.borrow().lost_warnings;
-        let lost = (lost > 0).then(|| {
-            format!("{lost} warnings were too many for the API server; pinnace events has the newest")
-        });
+        let lost = lost(&self.tally.borrow());
         [link, source, node, refused, lost]
             .into_iter()
             .flatten()
             .filter(|problem| !problem.is_empty())
             .collect()
     }
+}
+
+/// Events that the API server was never told. Pure.
+fn lost(tally: &event_sink::Tally) -> Option<String> {
+    let counts = [(tally.lost_warnings, "warnings"), (tally.shed, "other events")];
+    let counts: Vec<_> = counts
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{count} {what}"))
+        .collect();
+    let counts = counts.join(" and ");
+    (!counts.is_empty())
+        .then(|| format!("{counts} were too many for the API server; pinnace events has the newest"))
 }
 
 /// The API as a source. Nothing is asked yet.
@@ -273,5 +283,19 @@ impl KnownPods for ApiPods {
         self.all().into_values().find(|pod| {
             pod.metadata.namespace.as_deref() == Some(namespace) && pod.metadata.name.as_deref() == Some(name)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_that_were_dropped_are_told_by_kind() {
+        let told =
+            |lost_warnings, shed| lost(&event_sink::Tally { lost_warnings, shed, ..Default::default() });
+        assert_eq!(told(0, 0), None);
+        assert!(told(0, 7).is_some_and(|text| text.starts_with("7 other events were too many")));
+        assert!(told(2, 7).is_some_and(|text| text.starts_with("2 warnings and 7 other events were")));
     }
 }

@@ -52,6 +52,7 @@ mod cluster;
 mod place;
 mod refusal;
 mod resources;
+mod tunables;
 
 /// Where log collectors look, as the kubelet has it (`pkg/kubelet/kubelet.go`).
 const CONTAINER_LOGS: &str = "/var/log/containers";
@@ -87,6 +88,9 @@ pub enum StartError {
     /// The API server has a node of this name that cannot be this one.
     #[error("failed to take the node's name")]
     Refused(#[from] Refusal),
+    /// `protectKernelDefaults` is set, and the kernel's settings are others.
+    #[error("failed to find the kernel as protectKernelDefaults wants it: {0}")]
+    Kernel(String),
     /// The runtime answers the question for its cgroup driver with errors.
     #[error("failed to learn the runtime's cgroup driver: {0}")]
     CgroupDriver(String),
@@ -99,6 +103,7 @@ pub enum StartError {
 pub async fn run(config: Config) -> Result<(), StartError> {
     let is_new_root = !config.root_dir.join("pinnace").exists();
     let lock = InstanceLock::take(&config.root_dir)?;
+    tunables::settle(&config)?;
     let notifier = Notifier::from_environment();
     let clock = Clock::of_this_machine().map_err(|source| machine("the boot id", source))?;
     let (supervisor, supervision) = Supervisor::new(CancellationToken::new());
@@ -148,8 +153,8 @@ async fn start(
     is_new_root: bool,
     supervisor: &Supervisor,
 ) -> Result<Board, StartError> {
-    let alone = config.kubeconfig.is_none().then(Objects::default);
-    let manifests = spawn_source(config, clock, &opened, alone.as_ref(), supervisor);
+    let only_source = config.kubeconfig.is_none().then(Objects::default);
+    let manifests = spawn_source(config, clock, &opened, only_source.as_ref(), supervisor);
     let kernel = enforcement::read();
     let (place, place_reader) = watch::channel(Arc::new(place::first(config, &kernel)));
     let mut parts = parts(config, kernel, Arc::clone(disk), clock.clone(), place_reader)?;
@@ -158,7 +163,7 @@ async fn start(
         supervisor
             .spawn_core("strangers", strangers::tell(parts.client.clone(), parts.endpoint.clone(), stop));
     }
-    parts.objects = alone.unwrap_or_default();
+    parts.objects = only_source.unwrap_or_default();
     let Some(kubeconfig) = &config.kubeconfig else {
         alone::tell_place(config, place, supervisor);
         return Ok(app::start(parts, opened, manifests, supervisor));
@@ -187,12 +192,12 @@ async fn open_journal(disk: Arc<dyn Disk>, root: &Path) -> Result<Opened, StartE
 }
 
 /// The static pod directory; without one, an empty wish that counts as synced. Without an API server its ConfigMaps and
-/// Secrets are told to `alone`.
+/// Secrets are told to `only_source`.
 fn spawn_source(
     config: &Config,
     clock: &Clock,
     opened: &Opened,
-    alone: Option<&Objects>,
+    only_source: Option<&Objects>,
     supervisor: &Supervisor,
 ) -> watch::Receiver<Arc<Desired>> {
     let (out, desired) = watch::channel(Arc::new(Desired::default()));
@@ -209,7 +214,7 @@ fn spawn_source(
     let admitted = cluster::admitted(opened, |origin| matches!(origin, Origin::File(_)));
     let files = files::Config { path, period: config.file_check_frequency, node: config.node_name.clone() };
     let mut files = Files::new(files, clock.clone(), admitted, out);
-    if let Some(objects) = alone {
+    if let Some(objects) = only_source {
         files = files.alone_with(objects.clone());
     }
     supervisor.spawn_core("manifests", files.run(supervisor.stop_token()));

@@ -26,11 +26,16 @@ impl Guard {
         Self { node, uid, last: None }
     }
 
+    /// Remembers the UID: the object may be gone when it is asked for.
+    pub(super) fn note(&mut self) {
+        let now = self.uid.borrow().clone();
+        self.last = now.or(self.last.take());
+    }
+
     /// Whether going over from one configuration to the other asks for a proof, and by which UID. A new client
     /// certificate alone does not, nor does anything before the node was registered.
     pub(super) fn asks(&mut self, from: Option<&Config>, to: &Config) -> Option<Arc<str>> {
-        let now = self.uid.borrow().clone();
-        self.last = now.or(self.last.take());
+        self.note();
         let from = from?;
         let same = from.cluster_url == to.cluster_url && from.root_cert == to.root_cert;
         self.last.clone().filter(|_| !same)

@@ -132,6 +132,7 @@ impl Link {
     }
 
     async fn look(&mut self) {
+        self.guard.note();
         let changed = self.stamps.iter().any(|(path, stamp)| modified(path) != *stamp);
         if changed || self.doubted || !self.shared.is_there() {
             self.load().await;

@@ -129,6 +129,14 @@ impl Cgroups {
         }
     }
 
+    /// Whether pods as a whole have limits here, beside those of their containers.
+    #[must_use]
+    pub fn limit_pods(&self) -> bool {
+        let made = |names: &Names| names.driver() == CgroupDriver::Cgroupfs;
+        let known = matches!(&*self.0.driver.borrow(), Driver::Known(names) if made(names));
+        known && matches!(self.0.config.mode, Mode::Whole(_))
+    }
+
     /// Sees that a pod's cgroup is there with its limits; the parent to name to the runtime, empty for none.
     pub async fn place(&self, pod: &DesiredPod) -> Result<String, CgroupError> {
         let Some(names) = self.names().await? else { return Ok(self.parent_for_all()) };

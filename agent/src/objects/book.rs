@@ -216,6 +216,22 @@ impl Book {
         next
     }
 
+    /// Whether some pod holds it.
+    pub(super) fn is_held(&self, subject: &Subject) -> bool {
+        self.pages().entries.get(subject).is_some_and(|entry| !entry.holders.is_empty())
+    }
+
+    /// Drops a subject that nobody holds, for a follower that would have to begin anew: true if so. What no pod refers to
+    /// a node may not read.
+    pub(super) fn give_up(&self, subject: &Subject) -> bool {
+        let mut pages = self.pages();
+        let is_unused = pages.entries.get(subject).is_none_or(|entry| entry.holders.is_empty());
+        if is_unused {
+            pages.entries.remove(subject);
+        }
+        is_unused
+    }
+
     /// How many are followed or kept.
     pub(super) fn len(&self) -> usize {
         self.pages().entries.len()

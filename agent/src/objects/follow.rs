@@ -134,7 +134,11 @@ impl Follow {
             let end = match source.list().await {
                 Ok((items, version)) => match hear(Heard::Listed(items)) {
                     ControlFlow::Break(()) => End::Enough,
-                    ControlFlow::Continue(()) => source.watch(version, asked, &mut hear).await,
+                    ControlFlow::Continue(()) => {
+                        source
+                            .watch(version, asked, || self.book.is_held(&self.task.subject), &mut hear)
+                            .await
+                    }
                 },
                 Err(error) => {
                     self.write(Err(error.clone()));
@@ -152,6 +156,9 @@ impl Follow {
                 End::Expired => {}
                 End::Lost(error) => tracing::debug!(subject = %self.task.subject, %error, "watch is lost"),
             }
+            if self.book.give_up(&self.task.subject) {
+                return;
+            }
             self.pause(PACE.after(failures)).await;
         }
     }
@@ -159,7 +166,7 @@ impl Follow {
     /// Asks again and again.
     async fn poll(&self, reference: &Reference) {
         let mut failures: u32 = 0;
-        loop {
+        while failures == 0 || !self.book.give_up(&self.task.subject) {
             let _answered = self.task.asked.notified().now_or_never();
             match self.fetch.object(reference).await {
                 Ok(found) => {

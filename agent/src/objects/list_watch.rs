@@ -90,11 +90,12 @@ impl ListWatch {
         }
     }
 
-    /// Watches from `version` on, request after request. Ends when `asked` is notified.
+    /// Watches from `version` on, request after request while `goes_on`. Ends when `asked` is notified.
     pub(super) async fn watch<T: Item>(
         &self,
         mut version: String,
         asked: &Notify,
+        goes_on: impl Fn() -> bool,
         hear: &mut (impl FnMut(Heard<T>) -> ControlFlow<()> + Send),
     ) -> End {
         loop {
@@ -105,6 +106,7 @@ impl ListWatch {
                 () = asked.notified() => return End::Asked,
             };
             match end {
+                Ok(()) if !goes_on() => return End::Expired,
                 Ok(()) if began.elapsed() >= TOO_SHORT => {}
                 Ok(()) => return End::Lost(FetchError::Answer("watch")),
                 Err(end) => return end,

@@ -269,9 +269,23 @@ async fn a_lost_watch_is_resumed_within_five_seconds_and_misses_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a80_what_no_pod_refers_to_is_not_asked_about_again() {
+    let rig = Rig::new(Strategy::Watch);
+    rig.server.put("m", "1");
+    rig.objects.hold(&pod("p", &["m"]));
+    rig.until("m", Some("1"), Duration::from_secs(1)).await;
+    pause(2_000).await;
+    rig.objects.release(&pod("p", &[]).uid);
+    rig.server.end_watches();
+    pause(10).await;
+    assert_eq!((rig.objects.followed(), rig.server.watches(), rig.server.lists("m")), (0, 0, 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_version_that_is_too_old_is_listed_anew() {
     let rig = Rig::new(Strategy::Watch);
     rig.server.put("m", "1");
+    rig.objects.hold(&pod("p", &["m"]));
     rig.until("m", Some("1"), Duration::from_secs(1)).await;
     pause(2_000).await;
     rig.server.with(|state| state.version = 90);
@@ -280,7 +294,7 @@ async fn a_version_that_is_too_old_is_listed_anew() {
     rig.server.put("m", "2");
     rig.until("m", Some("2"), Duration::from_secs(3)).await;
     pause(60_000).await;
-    assert_eq!((rig.server.watches(), rig.server.lists("m")), (1, 2));
+    assert_eq!((rig.server.watches(), rig.server.lists("m")), (2, 2));
 }
 
 #[tokio::test(start_paused = true)]

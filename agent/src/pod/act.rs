@@ -2,6 +2,7 @@
 //! end means is for the next plan, made from a fresh look.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Container as Spec;
 use pinnace_cri::client::Client;
@@ -32,6 +33,10 @@ use crate::pod::userns::Userns;
 use crate::runtime::class::RuntimeClasses;
 use crate::runtime::watch::RuntimeState;
 use crate::volume::{self, Volumes};
+
+/// How long a stop counts against its pool. Once TERM is sent the runtime only waits, for the whole grace of a process
+/// that takes it: a node full of such pods must be told at once and not a few every two seconds.
+const STOP_LENT: Duration = Duration::from_millis(50);
 
 /// What all pods' steps are carried out with.
 #[derive(Debug, Clone)]
@@ -85,6 +90,7 @@ impl Actor {
             // Not the runtime's work.
             Step::SetUpVolumes => self.set_ups.clone(),
             Step::TearDownVolumes => return Box::pin(volume::step::tear_down(&self, &job)).await,
+            Step::StopContainer { .. } => self.teardowns.clone().lending(STOP_LENT),
             step if step.is_teardown() => self.teardowns.clone(),
             _ => self.creates.clone(),
         };
@@ -316,7 +322,12 @@ impl Actor {
     async fn remove_traces(&self, job: &Job) -> Result<Done, Failure> {
         confine::give_up(self, job).await?;
         let (dirs, uid) = (self.dirs.clone(), job.uid.clone());
-        let removed = self.on_disk("", move |disk| traces::remove(disk, &dirs, &uid)).await;
+        let remove = move |disk: &dyn Disk| traces::remove(disk, &dirs, &uid);
+        let mut removed = self.on_disk("", remove.clone()).await;
+        // What a container mounted may have come to light since its volumes were taken down.
+        if removed.is_err() && self.volumes.tear_down(&job.uid).await.is_ok() {
+            removed = self.on_disk("", remove).await;
+        }
         if let (Err(failure), true) = (&removed, job.names.is_some()) {
             let message = format!("error removing the pod's directories: {}", failure.message);
             self.events.warning(&job.object, "FailedCleanUp", &message, self.clock.now().wall);

@@ -8,10 +8,14 @@ use crate::pod::act::{Actor, no_spec};
 use crate::pod::job::{Failure, Job};
 use crate::pod::prepare;
 use crate::pod::resources::sandbox::completed;
+use crate::pod::resources::sums;
 use crate::source::desired::DesiredPod;
 
 /// Waiting reason of a pod without a sandbox.
 const REASON: &str = "FailedCreatePodSandBox";
+/// Why a pod with limits of its own does not run on a node that has limits of containers only.
+const UNLIMITED: &str =
+    "spec.resources: this node limits containers only; pods need cgroup v2 and the cgroupfs driver";
 
 /// The message for a new sandbox and the handler to make it with. Makes the pod's cgroup.
 pub(super) async fn of_sandbox(
@@ -21,19 +25,20 @@ pub(super) async fn of_sandbox(
     attempt: u32,
 ) -> Result<(PodSandboxConfig, String), Failure> {
     let spec = pod.pod.spec.as_ref().ok_or_else(no_spec)?;
-    let tell = |reason: &str, message: &str| {
-        if !job.leaving.is_cancelled() {
-            actor.events.warning(&job.object, reason, message, actor.clock.now().wall);
-        }
-    };
     let handler = Box::pin(actor.classes.handler(spec.runtime_class_name.as_deref())).await;
     let handler = handler.map_err(|error| Failure::plain(REASON, error.to_string()))?;
     actor.userns.check(spec, &handler).map_err(|error| prepare::not_generated(pod, &error.to_string()))?;
     let parent = actor.cgroups.place(pod).await.map_err(|error| {
         let message = cgroup::told(&error);
-        tell("FailedToCreatePodContainer", &format!("unable to ensure pod container exists: {message}"));
+        if !job.leaving.is_cancelled() {
+            let told = format!("unable to ensure pod container exists: {message}");
+            actor.events.warning(&job.object, "FailedToCreatePodContainer", &told, actor.clock.now().wall);
+        }
         Failure::plain(REASON, message)
     })?;
+    if sums::of_the_whole(spec).is_some() && !actor.cgroups.limit_pods() {
+        return Err(Failure::plain(REASON, UNLIMITED.to_owned()));
+    }
     Ok((message(actor, job, pod, attempt, &parent).await?, handler))
 }
 

@@ -12,6 +12,8 @@ use super::fault::Fault;
 use super::static_pod::MIRROR_ANNOTATION;
 
 mod container;
+mod environment;
+mod host;
 mod metadata;
 pub(crate) mod names;
 mod pod;

@@ -13,6 +13,8 @@ cases! {
     a_node_creates_mirror_pods_only,
     a_node_renews_its_own_lease_only,
     a_node_reads_what_its_pods_need_only,
+    a_node_watches_what_its_pods_need_by_name,
+    a_node_watches_all_services,
     a_node_asks_tokens_for_its_pods_only,
 }
 
@@ -164,6 +166,72 @@ async fn a_node_reads_what_its_pods_need_only(cluster: &Cluster) {
         node.get(&cluster.path("secrets")).await,
         &["secrets is forbidden: ", "cannot list resource \"secrets\""],
     );
+}
+
+async fn a_node_watches_what_its_pods_need_by_name(cluster: &Cluster) {
+    let node = cluster.as_node().await;
+    // What is text in the one kind is base64 in the other.
+    let object = |kind: &str| json!({ "apiVersion": "v1", "kind": kind, "metadata": { "name": "needed" }, "data": { "k": "MQ==" } });
+    let volumes = json!([{ "name": "m", "configMap": { "name": "needed" } },
+        { "name": "s", "secret": { "secretName": "needed" } }]);
+    cluster.pod("p", json!({ "spec": { "volumes": volumes } })).await;
+    for (kind, plural) in [("ConfigMap", "configmaps"), ("Secret", "secrets")] {
+        let all = cluster.path(plural);
+        let named = |name: &str, more: &[(&str, &str)]| {
+            let selector = format!("metadata.name={name}");
+            Cluster::with(&all, &[&[("fieldSelector", &*selector)], more].concat())
+        };
+        // The authorizer learns of a pod from a watch of its own.
+        for _ in 0..100 {
+            if node.get(&named("needed", &[])).await.code == 200 {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        let list = node.get(&named("needed", &[("limit", "500")])).await.expect(200);
+        assert_eq!(list["items"], json!([]), "an object that is not there yet is an empty list");
+        let from = text(&list, "/metadata/resourceVersion").to_owned();
+        let mut watch = node
+            .watch(&named(
+                "needed",
+                &[("resourceVersion", &from), ("allowWatchBookmarks", "true"), ("timeoutSeconds", "60")],
+            ))
+            .await;
+        for _ in 0..2 {
+            cluster.wire.post(&all, object(kind)).await.expect(201);
+            watch.event("ADDED", "needed").await;
+            let path = format!("{all}/needed");
+            cluster.wire.merge(&path, json!({ "data": { "k": "Mg==" } })).await.expect(200);
+            let seen = watch.event("MODIFIED", "needed").await;
+            assert_eq!(seen["data"]["k"], "Mg==");
+            cluster.wire.delete(&path, json!({})).await.expect(200);
+            watch.event("DELETED", "needed").await;
+        }
+        let refused = format!("cannot list resource {plural:?}");
+        denied(node.get(&named("foreign", &[])).await, &["is forbidden: ", &refused]);
+        let refused = format!("cannot watch resource {plural:?}");
+        denied(node.get(&Cluster::with(&all, &[("watch", "true")])).await, &["is forbidden: ", &refused]);
+    }
+}
+
+async fn a_node_watches_all_services(cluster: &Cluster) {
+    let node = cluster.as_node().await;
+    let service = json!({ "apiVersion": "v1", "kind": "Service", "metadata": { "name": "web" },
+        "spec": { "ports": [{ "name": "http", "port": 80, "protocol": "TCP" }], "clusterIP": "None" } });
+    let list = node.get(&Cluster::with("/api/v1/services", &[("limit", "500")])).await.expect(200);
+    let from = text(&list, "/metadata/resourceVersion").to_owned();
+    cluster.wire.post(&cluster.path("services"), service).await.expect(201);
+    let parameters = [("resourceVersion", &*from), ("timeoutSeconds", "60")];
+    let mut watch = node.watch(&Cluster::with("/api/v1/services", &parameters)).await;
+    let seen = loop {
+        let event = watch.next().await.expect("an event");
+        if text(&event, "/object/metadata/namespace") == cluster.namespace {
+            break event;
+        }
+    };
+    assert_eq!((text(&seen, "/type"), text(&seen, "/object/metadata/name")), ("ADDED", "web"));
+    assert_eq!(seen["object"]["spec"]["ports"][0]["port"], 80);
+    cluster.wire.delete(&cluster.path("services/web"), json!({})).await.expect(200);
 }
 
 async fn a_node_asks_tokens_for_its_pods_only(cluster: &Cluster) {

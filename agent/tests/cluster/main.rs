@@ -20,6 +20,8 @@ mod case;
 mod control_plane;
 mod credentials;
 mod deletes;
+mod environment;
+mod live_updates;
 mod logs;
 mod namespace;
 mod network;
@@ -30,9 +32,11 @@ mod restarts;
 #[expect(dead_code, reason = "the tests of real runtimes use all of it")]
 #[path = "../real/runtime.rs"]
 mod runtime;
+mod runtime_class;
 mod takeover;
 #[path = "../tcp_proxy/mod.rs"]
 mod tcp_proxy;
+mod volumes;
 mod witness;
 mod workloads;
 
@@ -77,17 +81,25 @@ cases! {
     workloads::a_deployment_of_20_comes_scales_rolls_and_goes,
     workloads::a_job_ends_as_its_exit_code_says,
     workloads::a_daemon_set_has_a_pod_on_each_node,
+    environment::each_source_of_the_environment_is_read_inside,
+    environment::names_are_looked_up_in_files_that_are_right_to_the_byte,
     deletes::b05_pods_deleted_while_the_agent_is_away_go_when_it_is_back,
     deletes::b66_the_same_name_again_is_another_pod,
     deletes::a_graceful_delete_keeps_its_grace_and_a_shorter_one_shortens_it,
     deletes::a_finalizer_of_others_keeps_the_object_and_not_the_containers,
+    live_updates::changes_reach_files_within_two_seconds,
+    live_updates::one_pod_follows_150_objects,
     logs::kubectl_logs_with_its_options,
     logs::describe_shows_events_in_the_order_users_expect,
     node::a_new_node_is_ready_within_a_second,
     node::the_node_and_its_lease_are_as_a_kubelets,
     node::configz_decodes_as_the_kubelets_configuration,
     node::a_pod_finds_its_token_authority_and_namespace,
+    volumes::a23_a33_each_kind_has_its_files_modes_and_owners,
+    volumes::a_directory_outlives_containers_and_the_agent_and_labels_are_followed,
+    volumes::a31_what_cannot_be_mounted_is_told_and_comes_when_it_can,
     restarts::b34_b36_kill_9_and_start_change_nothing_that_others_see,
+    runtime_class::a_pod_runs_with_the_handler_and_the_overhead_of_its_class,
     takeover::what_a_kubelet_started_is_taken_over_as_it_runs,
     network::b62_a_black_holed_watch_is_noticed_and_nothing_is_missed,
     bad_input::a_wrong_authority_is_named,

@@ -18,13 +18,16 @@ mod agree;
 mod confined;
 mod cut;
 mod ends;
+mod foreign;
 mod grace;
 mod kills;
 mod latency;
 mod manifest;
 mod manifests;
 mod node;
+mod objects;
 mod own;
+mod parts;
 mod removal;
 mod runtime;
 mod shims;
@@ -71,6 +74,25 @@ macro_rules! on_both {
     };
 }
 
+/// Cases of what the agent does by itself: one runtime is enough.
+macro_rules! on_one {
+    ($($module:ident::$case:ident,)+) => {
+        mod agent {
+            $(#[test]
+            fn $case() {
+                super::on("debian", stringify!($case), super::$module::$case);
+            })+
+        }
+    };
+}
+
+on_one! {
+    foreign::a25_a_foreign_mount_is_told_and_never_entered,
+    foreign::a25_b79_orphans_go_and_what_is_not_theirs_stays,
+    foreign::a35_a_message_file_in_a_shared_volume_goes_with_its_pod,
+    foreign::b78_a_mount_that_hangs_stalls_only_its_pods,
+}
+
 on_both! {
     kills::kill_9_of_the_agent_during_churn_changes_no_container,
     kills::b01_kill_9_of_containerd_is_harmless_and_leaks_nothing,
@@ -88,6 +110,10 @@ on_both! {
     latency::an_exit_is_seen_soon,
     manifests::a_broken_edit_changes_nothing,
     manifests::an_edit_replaces_the_pod_and_never_runs_two,
+    parts::parts_of_volumes_are_shown_as_the_spec_asks,
+    parts::a20_a_racer_never_shows_the_hosts_files,
+    parts::an_image_is_a_volume_where_the_runtime_can_mount_it,
+    objects::a67_files_of_objects_are_the_source_of_volumes,
     removal::i6_a_removed_manifest_leaves_nothing,
     removal::b05_a_manifest_removed_while_the_agent_is_down,
     shims::b58_a_killed_shim_is_an_exit,

@@ -12,6 +12,7 @@
 mod harness;
 
 mod backoff;
+mod cgroups;
 mod checks;
 mod clock_steps;
 mod events;

@@ -25,7 +25,7 @@ async fn b65_errors_at_random_end_in_right_statuses() {
     let faults =
         [Fault::gone(), Fault::too_many(2), Fault::internal(), Fault::unavailable(), Fault::CutReply];
     let reads: Vec<_> =
-        (10..).zip(faults).map(|(seed, fault)| rig.api.fault(reads().chance(0.06, seed), fault)).collect();
+        (10..).zip(faults).map(|(seed, fault)| rig.api.fault(reads().chance(0.1, seed), fault)).collect();
     let mut uids: Vec<_> = (0..30).map(|n| rig.create(&sleeper(&format!("p{n}")))).collect();
     let began = Instant::now();
     let mut turn = 0;
@@ -43,13 +43,11 @@ async fn b65_errors_at_random_end_in_right_statuses() {
             _ => {}
         }
         // A watch that works is opened once: for faults to meet it, it has to end.
-        if turn % 2 == 0 {
-            rig.api.end_watches("pods");
-        }
+        rig.api.end_watches("pods");
         turn += 7;
     }
     let met: Vec<_> = reads.iter().map(|fault| rig.api.hits(*fault)).collect();
-    assert!(met.iter().sum::<usize>() > 10, "hardly any read failed: {met:?}");
+    assert!(met.iter().sum::<usize>() > 8, "hardly any read failed: {met:?}");
     let tokens = rig.api.requests().into_iter().filter(|request| request.sub == "token");
     let refused = tokens.filter(|request| request.status.is_some_and(|status| status >= 400)).count();
     assert!(refused > 3, "hardly any token was refused: {refused}");

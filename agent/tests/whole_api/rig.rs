@@ -25,6 +25,7 @@ use pinnace::pod::container::Site;
 use pinnace::pod::paths::Dirs;
 use pinnace::pod::resources::Node as Memory;
 use pinnace::pod::security::Defaults;
+use pinnace::runtime::class::RuntimeClasses;
 use pinnace::source::apiserver::heard::Heard;
 use pinnace::source::desired::{Desired, Origin};
 use pinnace::source::merge;
@@ -146,7 +147,7 @@ impl Rig {
                 owner: NODE.to_owned(),
                 node: Memory { memory: 4 << 30, cfs_period: Some(100_000), ..Memory::default() },
                 security: Defaults::bare(root.join("seccomp")),
-                dns: pinnace::pod::dns::Settings::default(),
+                dns: pinnace::pod::dns::Settings { domain: "cluster.local".into(), ..Default::default() },
             },
             pace: make.pace,
             relist: relist::Config::default(),
@@ -154,7 +155,7 @@ impl Rig {
             pulls: 3,
             events: events.clone(),
             objects,
-            classes: pinnace::runtime::class::RuntimeClasses::default(),
+            classes: RuntimeClasses::new(self.api.client_of_node(NODE)),
             cgroups: pinnace::cgroup::Cgroups::default(),
             place: place_reader,
             ids_per_pod: 65_536,

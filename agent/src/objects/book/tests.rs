@@ -32,11 +32,7 @@ async fn only_holders_hear_of_a_change_and_only_of_one() {
     book.hold(&uid("a"), [object("x"), Subject::Services].into(), now);
     book.hold(&uid("b"), [object("x"), object("y")].into(), now);
     write(&book, "x", data("1", "1"));
-    assert_eq!(
-        changed(&book).await,
-        ["a", "b"],
-        "the first answer may differ from what an earlier run wrote"
-    );
+    assert!(changed(&book).await.is_empty(), "a first answer is no change");
     write(&book, "x", data("1", "2"));
     assert!(changed(&book).await.is_empty(), "a version is no content");
     write(&book, "y", None);

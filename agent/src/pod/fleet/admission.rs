@@ -14,6 +14,10 @@ use crate::pod::plan::Wish;
 use crate::pod::worker::admission;
 use crate::source::desired::DesiredPod;
 
+/// How often what waits is judged anew: that a neighbour has come to its end, with its object still there, is told to
+/// nobody.
+const AGAIN: Duration = Duration::from_secs(1);
+
 impl Fleet {
     /// What the node says to a pod that nobody has judged yet. Whoever has to make room for it is told to.
     pub(super) fn judge(&self, pod: &DesiredPod, waited: Duration) -> Wish {
@@ -104,9 +108,9 @@ impl Fleet {
             let wish = self.judge(&pod, since.elapsed());
             let Some(member) = self.members.get(&pod.uid) else { continue };
             if matches!(wish, Wish::Wait(_)) {
-                let end = since + LABEL_PATIENCE;
-                let due = Some(end).filter(|end| *end > Instant::now());
-                self.judge_again = self.judge_again.into_iter().chain(due).min();
+                let now = Instant::now();
+                let end = Some(since + LABEL_PATIENCE).filter(|end| *end > now);
+                self.judge_again = self.judge_again.into_iter().chain(end).chain([now + AGAIN]).min();
             } else {
                 self.tell_verdict(&pod, &wish);
                 let entry = admission(&pod, &self.tools.actor.clock.now());

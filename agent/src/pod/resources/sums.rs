@@ -43,7 +43,8 @@ fn is_of_pods(resource: &str) -> bool {
 }
 
 /// Requirements of the pod as a whole, if it has such that count.
-pub(super) fn of_the_whole(spec: &PodSpec) -> Option<&ResourceRequirements> {
+#[must_use]
+pub fn of_the_whole(spec: &PodSpec) -> Option<&ResourceRequirements> {
     let level = spec.resources.as_ref()?;
     names(Some(level)).any(|name| is_of_pods(name)).then_some(level)
 }
@@ -63,9 +64,7 @@ pub fn requests(container: &Container) -> Amounts {
 /// What a container may use.
 #[must_use]
 pub fn limits(container: &Container) -> Amounts {
-    let needs = container.resources.as_ref();
-    let listed = needs.and_then(|needs| needs.limits.as_ref()).into_iter().flatten();
-    listed.map(|(name, _)| (name.clone(), amount_of(name, limit(needs, name)))).collect()
+    listed(container.resources.as_ref().and_then(|needs| needs.limits.as_ref()))
 }
 
 /// The sum of the containers, or the most that is needed while an init container runs if that is more. Init containers
@@ -91,6 +90,19 @@ fn of_containers(spec: &PodSpec, of: fn(&Container) -> Amounts) -> Amounts {
     all
 }
 
+/// What the containers ask for together.
+#[must_use]
+pub fn requests_of_containers(spec: &PodSpec) -> Amounts {
+    of_containers(spec, requests)
+}
+
+/// A list of quantities as amounts.
+#[must_use]
+pub fn listed(list: Option<&BTreeMap<String, Text>>) -> Amounts {
+    let names = list.into_iter().flatten().map(|(name, _)| name);
+    names.map(|name| (name.clone(), amount_of(name, amount(list, name)))).collect()
+}
+
 fn add(sum: &mut Amounts, more: Amounts) {
     for (name, amount) in more {
         let known = sum.entry(name).or_default();
@@ -109,7 +121,7 @@ fn raise(most: &mut Amounts, other: Amounts) {
 /// names a limit only, that sum is the request, or the limit if no container asks.
 #[must_use]
 pub fn requests_of_pod(spec: &PodSpec) -> Amounts {
-    let mut all = of_containers(spec, requests);
+    let mut all = requests_of_containers(spec);
     let level = of_the_whole(spec);
     for name in names(level).filter(|name| is_of_pods(name)) {
         let own = amount(level.and_then(|level| level.requests.as_ref()), name);
@@ -135,8 +147,7 @@ pub fn limits_of_pod(spec: &PodSpec) -> Amounts {
 /// What running the pod costs beside its containers.
 #[must_use]
 pub fn overhead(spec: &PodSpec) -> Amounts {
-    let listed = spec.overhead.iter().flatten();
-    listed.map(|(name, _)| (name.clone(), amount_of(name, amount(spec.overhead.as_ref(), name)))).collect()
+    listed(spec.overhead.as_ref())
 }
 
 /// What the pod asks for in all.
@@ -171,7 +182,7 @@ pub(super) fn spare_memory(spec: &PodSpec) -> i64 {
         return 0;
     }
     let memory = |amounts: Amounts| amounts.get("memory").copied().unwrap_or(0);
-    let spare = memory(requests_of_pod(spec)).saturating_sub(memory(of_containers(spec, requests)));
+    let spare = memory(requests_of_pod(spec)).saturating_sub(memory(requests_of_containers(spec)));
     let containers = spec.containers.len().saturating_add(spec.init_containers.as_ref().map_or(0, Vec::len));
     spare.max(0) / i64::try_from(containers.max(1)).unwrap_or(i64::MAX)
 }

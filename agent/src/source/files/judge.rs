@@ -153,7 +153,7 @@ mod tests {
     fn the_rich_manifest_is_a_pod() {
         let pod = judged(&rich()).unwrap_or_else(|problems| panic!("{problems:?}"));
         let Good::Pod(pod) = pod else { panic!("{pod:?}") };
-        assert_eq!((pod.full_name(), pod.held.len()), ("ns/web-n".to_owned(), 2));
+        assert_eq!((pod.full_name(), pod.held.len()), ("ns/web-n".to_owned(), 1));
     }
 
     proptest! {

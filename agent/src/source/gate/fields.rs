@@ -55,8 +55,8 @@ const fn holds(path: &'static str, reason: &'static str) -> Field {
 }
 
 const SCHEDULER: &str = "concerns the choice of a node only";
-const EXPANSION: &str = "has $(NAME) or $$: references to variables are not expanded yet";
 const AMOUNTS: &str = "cpu, memory, ephemeral-storage (counted, not enforced yet) and hugepages-SIZE";
+const WHOLE: &str = "cpu, memory and hugepages-SIZE; on a node without pod cgroups the pod waits";
 const DEVICES: &str = "resources of device plugins are not built yet";
 const PROBES: &str = "probes are not built yet";
 const PERSISTENT: &str = "persistent volumes are not built yet";
@@ -66,21 +66,17 @@ pub const FIELDS: &[Field] = &[
     built("spec.activeDeadlineSeconds"),
     built("spec.affinity"),
     nothing("spec.automountServiceAccountToken", "a pod without a service account has no token to mount"),
-    holds("spec.dnsConfig", "DNS settings of a pod are not built yet"),
-    harmless(
-        "spec.dnsPolicy",
-        "Default, ClusterFirst and ClusterFirstWithHostNet use the node's resolv.conf, as without a cluster DNS",
-        "DNS settings of a pod are not built yet",
-    ),
-    nothing("spec.enableServiceLinks", "there are no services yet, hence no service variables"),
+    built("spec.dnsConfig"),
+    built("spec.dnsPolicy"),
+    built("spec.enableServiceLinks"),
     holds("spec.ephemeralContainers", "ephemeral containers are not built yet"),
-    holds("spec.hostAliases", "entries in /etc/hosts are not built yet"),
+    built("spec.hostAliases"),
     built("spec.hostIPC"),
     built("spec.hostNetwork"),
     built("spec.hostPID"),
     built("spec.hostUsers"),
     built("spec.hostname"),
-    holds("spec.hostnameOverride", "is not built yet"),
+    built("spec.hostnameOverride"),
     holds("spec.imagePullSecrets", "pull secrets are not built yet"),
     holds("spec.initContainers", "init containers are not built yet"),
     built("spec.nodeName"),
@@ -92,7 +88,9 @@ pub const FIELDS: &[Field] = &[
     nothing("spec.priorityClassName", "the API server turns it into the priority"),
     built("spec.readinessGates"),
     holds("spec.resourceClaims", "resource claims are not built yet"),
-    holds("spec.resources", "pod-level resources are not built yet"),
+    holds("spec.resources.claims", "resource claims are not built yet"),
+    harmless("spec.resources.limits", WHOLE, DEVICES),
+    harmless("spec.resources.requests", WHOLE, DEVICES),
     built("spec.restartPolicy"),
     built("spec.runtimeClassName"),
     nothing("spec.schedulerName", SCHEDULER),
@@ -100,9 +98,9 @@ pub const FIELDS: &[Field] = &[
     holds("spec.schedulingGroup", "pod groups are not built yet"),
     built("spec.serviceAccount"),
     built("spec.serviceAccountName"),
-    harmless("spec.setHostnameAsFQDN", "false", "a fully qualified host name is not built yet"),
+    built("spec.setHostnameAsFQDN"),
     built("spec.shareProcessNamespace"),
-    holds("spec.subdomain", "host names in a domain are not built yet"),
+    built("spec.subdomain"),
     built("spec.terminationGracePeriodSeconds"),
     built("spec.tolerations"),
     nothing("spec.topologySpreadConstraints", SCHEDULER),
@@ -139,12 +137,16 @@ pub const FIELDS: &[Field] = &[
     built("spec.securityContext.supplementalGroupsPolicy"),
     built("spec.securityContext.sysctls"),
     holds("spec.securityContext.windowsOptions", "this node runs Linux"),
-    harmless("spec.containers[].args", "passed on as they are", EXPANSION),
-    harmless("spec.containers[].command", "passed on as it is", EXPANSION),
+    built("spec.containers[].args"),
+    built("spec.containers[].command"),
     built("spec.containers[].env[].name"),
-    harmless("spec.containers[].env[].value", "passed on as it is", EXPANSION),
-    holds("spec.containers[].env[].valueFrom", "variables from other sources are not built yet"),
-    holds("spec.containers[].envFrom", "variables from ConfigMaps and Secrets are not built yet"),
+    built("spec.containers[].env[].value"),
+    harmless(
+        "spec.containers[].env[].valueFrom",
+        "fieldRef, resourceFieldRef, configMapKeyRef, secretKeyRef",
+        "fileKeyRef is not built yet",
+    ),
+    built("spec.containers[].envFrom"),
     built("spec.containers[].image"),
     built("spec.containers[].imagePullPolicy"),
     holds("spec.containers[].lifecycle.postStart", "lifecycle hooks are not built yet"),

@@ -59,7 +59,7 @@ async fn another_cluster_is_not_gone_over_to_and_another_address_of_the_same_is(
     ];
     let (_dir, file, mut link, clients, owner) = member(&old).await;
     // The object may be gone for a moment; it is known by what it was.
-    let _taken_note = link.guard.asks(None, link.config.as_ref().unwrap());
+    link.look().await;
     owner.send_replace(None);
     let state = || clients.state.borrow().clone();
     for (age, server, words) in [(1, &other, "its node n is another one"), (2, &empty, "it has no node n")] {
