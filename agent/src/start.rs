@@ -31,7 +31,6 @@ use crate::pod::dns;
 use crate::pod::mind::Pace;
 use crate::pod::paths::Dirs;
 use crate::pod::security::Defaults;
-use crate::pod::security::sysctl::Allowlist;
 use crate::runtime::class::RuntimeClasses;
 use crate::runtime::watch::PERIOD;
 use crate::runtime::{advisory, strangers};
@@ -50,6 +49,7 @@ use resources::Limits;
 
 mod alone;
 mod cluster;
+mod place;
 mod refusal;
 mod resources;
 mod tunables;
@@ -156,7 +156,7 @@ async fn start(
     let only_source = config.kubeconfig.is_none().then(Objects::default);
     let manifests = spawn_source(config, clock, &opened, only_source.as_ref(), supervisor);
     let kernel = enforcement::read();
-    let (place, place_reader) = watch::channel(Arc::new(first_place(config, &kernel)));
+    let (place, place_reader) = watch::channel(Arc::new(place::first(config, &kernel)));
     let mut parts = parts(config, kernel, Arc::clone(disk), clock.clone(), place_reader)?;
     if config.node.is_virtual {
         let stop = supervisor.stop_token();
@@ -219,22 +219,6 @@ fn spawn_source(
     }
     supervisor.spawn_core("manifests", files.run(supervisor.stop_token()));
     desired
-}
-
-/// The node before anybody has told of it.
-fn first_place(config: &Config, kernel: &Enforcement) -> Place {
-    let mut sysctls = Allowlist::safe(kernel.kernel);
-    for pattern in &config.allowed_unsafe_sysctls {
-        // The configuration was checked; what is wrong with it all the same is not allowed.
-        if let Err(reason) = sysctls.allow(pattern) {
-            tracing::warn!(reason, "a sysctl cannot be allowed");
-        }
-    }
-    Place {
-        sysctls: Arc::new(sysctls),
-        app_armor: kernel.app_armor,
-        ..Place::bare(&config.node_name, config.max_pods)
-    }
 }
 
 fn parts(

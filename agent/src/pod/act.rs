@@ -333,7 +333,7 @@ impl Actor {
             self.events.warning(&job.object, "FailedCleanUp", &message, self.clock.now().wall);
         }
         removed?;
-        self.userns.release(&job.uid);
+        self.userns.release(&job.uid).await;
         Ok(Done::TracesGone)
     }
 

@@ -130,10 +130,12 @@ impl Userns {
     }
 
     /// Takes a pod's block back, once its directory is gone.
-    pub fn release(&self, uid: &PodUid) {
-        if let Some(given) = self.0.lock().as_mut() {
-            given.blocks.release(uid);
-            given.saved.remove(uid);
+    pub async fn release(&self, uid: &PodUid) {
+        let (inner, uid) = (Arc::clone(&self.0), uid.clone());
+        // Whoever gives waits for the disk and keeps others waiting meanwhile, which no task's thread may.
+        let released = tokio::task::spawn_blocking(move || inner.release(&uid)).await;
+        if let Err(error) = released {
+            tracing::warn!(%error, "failed to take back a user namespace, its ids stay unused until the next start");
         }
     }
 }
@@ -141,6 +143,13 @@ impl Userns {
 impl Inner {
     fn lock(&self) -> MutexGuard<'_, Option<Given>> {
         self.given.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn release(&self, uid: &PodUid) {
+        if let Some(given) = self.lock().as_mut() {
+            given.blocks.release(uid);
+            given.saved.remove(uid);
+        }
     }
 
     fn record(&self, uid: &PodUid) -> PathBuf {

@@ -58,7 +58,7 @@ async fn a_pod_keeps_its_block_over_a_restart_and_gives_it_back_with_its_directo
     assert_eq!(first(&again, 1).await, Ok(one));
     let two = first(&again, 2).await.unwrap();
     assert!(two != zero && two != one);
-    again.release(&uid(0));
+    again.release(&uid(0)).await;
     disk.remove_tree(&dirs().pod(&uid(0))).unwrap();
     let third = giver(&disk, Some(said(true)));
     assert_eq!(first(&third, 0).await, Ok(zero), "nobody else has it");
