@@ -18,8 +18,13 @@ use crate::board::Board;
 use crate::check::cgroup;
 use crate::clock::Clock;
 use crate::config::effective::Config;
+use crate::config::images::ImagePulls;
 use crate::disk::{Disk, RealDisk};
 use crate::events::EventLog;
+use crate::image;
+use crate::image::keyring::node::Places;
+use crate::image::plugin::config::InvalidProviders;
+use crate::image::plugin::{self, Plugins};
 use crate::journal::{Journal, Opened};
 use crate::lock::{InstanceLock, LockError};
 use crate::node::refusal::Refusal;
@@ -64,6 +69,9 @@ pub enum StartError {
         /// The cause.
         source: std::io::Error,
     },
+    /// The programs that know credentials for images cannot be used.
+    #[error("failed to read --image-credential-provider-config")]
+    Providers(#[from] InvalidProviders),
     /// The runtime's address is no address.
     #[error("failed to use the runtime endpoint")]
     Endpoint(#[from] InvalidEndpoint),
@@ -228,11 +236,23 @@ fn parts(
         pace: Pace { backoff_cap: config.max_container_restart_period, ..Pace::default() },
         relist: relist::Config::default(),
         runtime_period: PERIOD,
-        pulls: config.parallel_image_pulls,
+        images: images(config)?,
         events: EventLog::default(),
         objects: Objects::default(),
         place,
     })
+}
+
+fn images(config: &Config) -> Result<image::Settings, StartError> {
+    let ImagePulls { policy, per_second, burst, providers } = config.image_pulls.clone();
+    let plugins = match providers {
+        Some((config, programs)) => plugin::config::load(&config, &programs)?,
+        None => Plugins::default(),
+    };
+    let directory = std::env::current_dir().map_err(|source| machine("the working directory", source))?;
+    let home = std::env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
+    let places = Some(Places::new(&config.root_dir, &directory, home.as_deref()));
+    Ok(image::Settings { parallel: config.parallel_image_pulls, per_second, burst, policy, places, plugins })
 }
 
 fn address(socket: &Path) -> String {

@@ -16,7 +16,7 @@ use crate::chain::Chain;
 use crate::clock::Clock;
 use crate::disk::Disk;
 use crate::events::EventLog;
-use crate::image;
+use crate::image::{self, Images};
 use crate::journal::Journal;
 use crate::pod::container::{self, Site};
 use crate::pod::job::{Done, Failure, Job};
@@ -48,8 +48,8 @@ pub struct Actor {
     pub creates: Slots,
     /// Calls that take something down.
     pub teardowns: Slots,
-    /// Image pulls.
-    pub pulls: Slots,
+    /// Images, and the pulls of them.
+    pub images: Images,
     /// Notified when an image was pulled.
     pub pulled: Arc<Notify>,
     /// The pods' volumes.

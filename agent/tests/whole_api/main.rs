@@ -20,6 +20,7 @@ mod downtime;
 mod faults;
 mod flips;
 mod generations;
+mod images;
 mod lists;
 mod mirrors;
 mod outage;

@@ -142,9 +142,9 @@ impl Rig {
             pace: make.pace,
             relist: relist::Config::default(),
             runtime_period: Duration::from_secs(5),
-            pulls: 3,
+            images: pinnace::image::Settings::default(),
             events: events.clone(),
-            objects: pinnace::objects::Objects::default(),
+            objects: pinnace::objects::Objects::new(self.api.client_of_node(NODE)),
             place: place_reader,
         };
         let board = app::start(parts, opened, merged_reader, &supervisor);
@@ -318,6 +318,11 @@ impl Agent {
     pub(crate) async fn stop(self) {
         self.stop.cancel();
         let _unfinished = self.supervision.wait().await;
+    }
+
+    /// What it says of itself.
+    pub(crate) fn board(&self) -> &Board {
+        &self.board
     }
 
     /// Pods that the agent still knows.

@@ -87,7 +87,7 @@ pub const FIELDS: &[Field] = &[
     ),
     built("spec.hostname"),
     holds("spec.hostnameOverride", "is not built yet"),
-    holds("spec.imagePullSecrets", "pull secrets are not built yet"),
+    built("spec.imagePullSecrets"),
     holds("spec.initContainers", "init containers are not built yet"),
     built("spec.nodeName"),
     built("spec.nodeSelector"),

@@ -107,7 +107,7 @@ fn examples() -> Vec<(&'static str, Vec<Value>, Vec<Value>)> {
         at("spec.hostUsers", vec![json!(true)], vec![json!(false)]),
         free("spec.hostname", json!("h")),
         held("spec.hostnameOverride", json!("h")),
-        held("spec.imagePullSecrets", json!([{"name": "s"}])),
+        free("spec.imagePullSecrets", json!([{"name": "s"}])),
         held("spec.initContainers", json!([{"name": "n", "image": "i"}])),
         free("spec.nodeName", json!("n")),
         free("spec.nodeSelector", json!({"a": "b"})),
