@@ -26,19 +26,20 @@ use crate::image::{self, Images};
 use crate::journal::Opened;
 use crate::objects::Objects;
 use crate::pod::act::Actor;
-use crate::pod::admit::Place;
+use crate::pod::admit::{Place, features};
 use crate::pod::card::Cards;
 use crate::pod::container::Site;
 use crate::pod::fleet::Fleet;
 use crate::pod::mind::Pace;
 use crate::pod::paths::{self, Dirs};
 use crate::pod::slots::{LENT_FOR, Slots};
+use crate::pod::userns::Userns;
 use crate::pod::worker::Tools;
 use crate::runtime::seam::Seam;
 use crate::runtime::watch::RuntimeWatch;
 use crate::source::desired::Desired;
 use crate::supervise::Supervisor;
-use crate::volume::Volumes;
+use crate::volume::{Allocatable, Volumes};
 
 /// Creates that count at a time: the runtime's throughput on two cores is reached at four (`RunPodSandbox` with
 /// CNI: 12.4 pods a second at two at once, 15.1 at four, 15.3 at eight).
@@ -47,6 +48,11 @@ const CREATES: usize = 4;
 const TEARDOWNS: usize = 8;
 /// Creates under way, hung ones included.
 const CREATES_IN_FLIGHT: usize = 32;
+/// Set-ups of a pod's volumes that count at a time: enough to be ahead of the creates, and no more, since the API
+/// server's work for the last pod of many would delay the first.
+const SET_UPS: usize = 8;
+/// Set-ups under way, hung ones included: each holds next to nothing.
+const SET_UPS_IN_FLIGHT: usize = 512;
 /// Teardowns under way. Larger than for creates, since a stop rightly takes its whole grace: a node full of pods
 /// that ignore TERM must not wait in groups.
 const TEARDOWNS_IN_FLIGHT: usize = 256;
@@ -82,8 +88,10 @@ pub struct Parts {
     pub events: EventLog,
     /// ConfigMaps and Secrets that pods refer to.
     pub objects: Objects,
-    /// What of the node pods are held against before they are admitted.
+    /// What of the node pods are held against before they are admitted, but for what the runtime says of itself.
     pub place: watch::Receiver<Arc<Place>>,
+    /// Ids in each pod's user namespace, a multiple of 65536.
+    pub ids_per_pod: u32,
 }
 
 /// Starts every loop that works on pods. The source of `desired` is the caller's.
@@ -121,13 +129,16 @@ pub fn start(
         &parts.clock,
     );
     let volumes = Volumes::new(
-        parts.objects,
+        parts.objects.clone(),
         Arc::clone(&parts.disk),
         parts.dirs.clone(),
         parts.clock.clone(),
         parts.events.clone(),
+        Allocatable::new(parts.place.clone(), parts.site.node.memory),
     );
     supervisor.spawn_core("volumes", volumes.refresher().run(stop.clone()));
+    let userns =
+        Userns::new(Arc::clone(&parts.disk), parts.dirs.clone(), runtime_state.clone(), parts.ids_per_pod);
     let on_disk = pods_on_disk(parts.disk.as_ref(), &parts.dirs);
     let pulled = Arc::new(Notify::new());
     let actor = Actor {
@@ -141,9 +152,16 @@ pub fn start(
         creates: Slots::new(CREATES, CREATES_IN_FLIGHT, LENT_FOR),
         teardowns: Slots::new(TEARDOWNS, TEARDOWNS_IN_FLIGHT, LENT_FOR),
         images: images.clone(),
+        set_ups: Slots::new(SET_UPS, SET_UPS_IN_FLIGHT, LENT_FOR),
         pulled: Arc::clone(&pulled),
         volumes,
+        objects: parts.objects,
+        place: parts.place.clone(),
+        runtime: runtime_state.clone(),
+        userns,
     };
+    let starts = actor.creates.in_use();
+    let place = features::keep(parts.place, runtime_state.clone(), supervisor);
     let tools = Tools {
         actor: Arc::new(actor),
         supervisor: supervisor.clone(),
@@ -154,15 +172,8 @@ pub fn start(
         runtime: runtime_state.clone(),
     };
     let cards = Arc::new(Cards::default());
-    let fleet = Fleet::new(
-        tools,
-        desired.clone(),
-        parts.place,
-        handles.events,
-        histories,
-        on_disk,
-        Arc::clone(&cards),
-    );
+    let fleet =
+        Fleet::new(tools, desired.clone(), place, handles.events, histories, on_disk, Arc::clone(&cards));
     supervisor.spawn_core("fleet", fleet.run(stop));
 
     Board {
@@ -175,6 +186,7 @@ pub fn start(
         desired,
         journal: condition,
         events: parts.events,
+        starts,
         pulled,
         images,
         objects: None,

@@ -17,6 +17,7 @@ use crate::pod::card::{Card, Cards};
 use crate::pod::paths::Dirs;
 use crate::pod::status::{self, Subject};
 use crate::pod::step::Key;
+use crate::pod::traces;
 use crate::runtime::watch::RuntimeState;
 use crate::server::https::Pods;
 use crate::server::lookup;
@@ -49,6 +50,8 @@ pub struct Board {
     pub journal: watch::Receiver<Option<String>>,
     /// Events.
     pub events: EventLog,
+    /// Whether pods are being started.
+    pub starts: watch::Receiver<bool>,
     /// Notified when an image was pulled.
     pub pulled: Arc<Notify>,
     /// Images that are being pulled.
@@ -173,7 +176,8 @@ impl Views for Board {
         let journal = self.journal.borrow().clone();
         let cluster = self.membership.as_ref().map(Membership::problems).unwrap_or_default();
         let others = [Some(runtime).filter(|problem| !problem.is_empty()), journal, self.health().err()];
-        others.into_iter().flatten().chain(cluster).chain(manifests).collect()
+        let remains = self.cards.all().into_iter().filter_map(|card| traces::problem(&card.face()));
+        others.into_iter().flatten().chain(cluster).chain(manifests).chain(remains).collect()
     }
 
     fn log_path(&self, pod: &str, container: Option<&str>, previous: bool) -> Result<PathBuf, LookupError> {

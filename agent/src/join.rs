@@ -212,7 +212,7 @@ pub fn join(parts: Parts, source: Source, board: &Board, supervisor: &Supervisor
         ..event_sink::Config::new(name)
     };
     let pods: Arc<dyn KnownPods> = Arc::new(source.objects);
-    let (sink, tally) = Sink::new(config, clients.shared, feed, pods, clock);
+    let (sink, tally) = Sink::new(config, clients.shared, feed, pods, clock, board.starts.clone());
     supervisor.spawn_core("events", sink.run(stop));
     Membership { link: clients.state, source: source.problem, tally, node }
 }

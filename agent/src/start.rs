@@ -18,23 +18,22 @@ use crate::board::Board;
 use crate::check::cgroup;
 use crate::clock::Clock;
 use crate::config::effective::Config;
-use crate::config::images::ImagePulls;
 use crate::disk::{Disk, RealDisk};
 use crate::events::EventLog;
-use crate::image;
-use crate::image::keyring::node::Places;
+use crate::host::enforcement::{self, Enforcement};
 use crate::image::plugin::config::InvalidProviders;
-use crate::image::plugin::{self, Plugins};
 use crate::journal::{Journal, Opened};
 use crate::lock::{InstanceLock, LockError};
 use crate::node::refusal::Refusal;
 use crate::objects::Objects;
 use crate::pod::admit::Place;
 use crate::pod::container::Site;
+use crate::pod::dns;
 use crate::pod::mind::Pace;
 use crate::pod::paths::Dirs;
 use crate::pod::resources::Node;
 use crate::pod::security::Defaults;
+use crate::pod::security::sysctl::Allowlist;
 use crate::runtime::strangers;
 use crate::runtime::watch::PERIOD;
 use crate::server::admin::Admin;
@@ -49,7 +48,9 @@ use crate::systemd::{Notifier, Watchdog};
 use crate::view::CheckLevel;
 use cluster::{Around, Cluster};
 
+mod alone;
 mod cluster;
+mod images;
 mod refusal;
 
 /// Where log collectors look, as the kubelet has it (`pkg/kubelet/kubelet.go`).
@@ -142,20 +143,22 @@ async fn start(
     supervisor: &Supervisor,
 ) -> Result<Board, StartError> {
     let manifests = spawn_source(config, clock, &opened, supervisor);
-    let (place, place_reader) = watch::channel(Arc::new(Place::bare(&config.node_name, config.max_pods)));
-    let mut parts = parts(config, Arc::clone(disk), clock.clone(), place_reader)?;
+    let kernel = enforcement::read();
+    let (place, place_reader) = watch::channel(Arc::new(first_place(config, &kernel)));
+    let mut parts = parts(config, kernel, Arc::clone(disk), clock.clone(), place_reader)?;
     if config.node.is_virtual {
         let stop = supervisor.stop_token();
         supervisor
             .spawn_core("strangers", strangers::tell(parts.client.clone(), parts.endpoint.clone(), stop));
     }
     let Some(kubeconfig) = &config.kubeconfig else {
+        alone::tell_place(config, place, supervisor);
         return Ok(app::start(parts, opened, manifests, supervisor));
     };
     let (cluster, events) = Cluster::new(kubeconfig, config, clock, disk, &opened, supervisor).await;
     let desired = cluster.merged(manifests, supervisor);
     parts.events = events;
-    parts.objects = cluster.referenced();
+    parts.objects = cluster.referenced(config, supervisor);
     let (runtime, objects) = (parts.client.clone(), cluster.objects());
     let board = app::start(parts, opened, desired, supervisor);
     let around = Around { board: &board, runtime, clock: clock.clone(), place, is_new_root, supervisor };
@@ -199,8 +202,25 @@ fn spawn_source(
     desired
 }
 
+/// The node before anybody has told of it.
+fn first_place(config: &Config, kernel: &Enforcement) -> Place {
+    let mut sysctls = Allowlist::safe(kernel.kernel);
+    for pattern in &config.allowed_unsafe_sysctls {
+        // The configuration was checked; what is wrong with it all the same is not allowed.
+        if let Err(reason) = sysctls.allow(pattern) {
+            tracing::warn!(reason, "a sysctl cannot be allowed");
+        }
+    }
+    Place {
+        sysctls: Arc::new(sysctls),
+        app_armor: kernel.app_armor,
+        ..Place::bare(&config.node_name, config.max_pods)
+    }
+}
+
 fn parts(
     config: &Config,
+    kernel: Enforcement,
     disk: Arc<dyn Disk>,
     clock: Clock,
     place: watch::Receiver<Arc<Place>>,
@@ -231,28 +251,32 @@ fn parts(
         site: Site {
             owner: config.node_name.clone(),
             node,
-            security: Defaults { seccomp_default: config.seccomp_default, seccomp_root },
+            security: Defaults {
+                seccomp_default: config.seccomp_default,
+                seccomp_root,
+                app_armor: kernel.app_armor,
+                masked: kernel.throttling,
+            },
+            dns: dns(config),
         },
         pace: Pace { backoff_cap: config.max_container_restart_period, ..Pace::default() },
         relist: relist::Config::default(),
         runtime_period: PERIOD,
-        images: images(config)?,
+        images: images::settings(config)?,
         events: EventLog::default(),
         objects: Objects::default(),
         place,
+        ids_per_pod: config.ids_per_pod,
     })
 }
 
-fn images(config: &Config) -> Result<image::Settings, StartError> {
-    let ImagePulls { policy, per_second, burst, providers } = config.image_pulls.clone();
-    let plugins = match providers {
-        Some((config, programs)) => plugin::config::load(&config, &programs)?,
-        None => Plugins::default(),
-    };
-    let directory = std::env::current_dir().map_err(|source| machine("the working directory", source))?;
-    let home = std::env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
-    let places = Some(Places::new(&config.root_dir, &directory, home.as_deref()));
-    Ok(image::Settings { parallel: config.parallel_image_pulls, per_second, burst, policy, places, plugins })
+fn dns(config: &Config) -> dns::Settings {
+    dns::Settings {
+        servers: config.cluster_dns.clone(),
+        domain: config.cluster_domain.clone(),
+        resolv_conf: config.resolv_conf.clone(),
+        in_cluster: config.kubeconfig.is_some(),
+    }
 }
 
 fn address(socket: &Path) -> String {

@@ -1,4 +1,4 @@
-//! The connections to the API server. Owns the transport that every [`kube::Client`] here goes through. Woken by time:
+//! The connections to the API server. Owns the transports that every [`kube::Client`] here goes through. Woken by time:
 //! every 10 s it sees whether a file of the kubeconfig changed, every second while it cannot be used; and by the lease,
 //! whose connection it makes anew when a renewal got no answer. Writes the transport and the [`LinkState`]; ends with
 //! the stop token.
@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tower::util::BoxCloneService;
 use tower::{BoxError, ServiceBuilder};
 
+use super::connections::Connections;
 use super::kubeconfig::{self, Loaded};
 use super::transport::{Stack, Transport};
 use crate::chain::Chain;
@@ -44,12 +45,13 @@ pub struct LinkState {
     pub problem: String,
 }
 
-/// Both clients and the loop that keeps their transports.
+/// The loop that keeps the transports of all clients.
 pub struct Link {
     file: PathBuf,
     clock: Clock,
     shared: Transport,
     lease: Transport,
+    watches: Connections,
     state: watch::Sender<LinkState>,
     /// What the transports are made from; none before a kubeconfig was read that can be used.
     config: Option<kube::Config>,
@@ -61,10 +63,12 @@ pub struct Link {
 /// What [`Link::new`] gives away.
 #[derive(Clone)]
 pub struct Clients {
-    /// For everything but the lease.
+    /// For everything but the lease and the many.
     pub shared: kube::Client,
     /// For the lease alone.
     pub lease: kube::Client,
+    /// For watches of single objects, of which there may be hundreds.
+    pub watches: Connections,
     /// What is known of the kubeconfig.
     pub state: watch::Receiver<LinkState>,
     /// To be notified when the lease's connection does not answer: a new one is made.
@@ -76,15 +80,16 @@ impl Link {
     pub async fn new(file: PathBuf, clock: Clock) -> (Self, Clients) {
         let (state, reader) = watch::channel(LinkState::default());
         let (shared, lease) = (Transport::missing(), Transport::missing());
-        let lease_stuck = Arc::new(Notify::new());
+        let (watches, lease_stuck) = (Connections::new(), Arc::new(Notify::new()));
         let clients = Clients {
             shared: kube::Client::new(shared.clone(), "default"),
             lease: kube::Client::new(lease.clone(), "default"),
+            watches: watches.clone(),
             state: reader,
             lease_stuck: Arc::clone(&lease_stuck),
         };
         let (config, stamps) = (None, Vec::new());
-        let mut link = Self { file, clock, shared, lease, state, config, lease_stuck, stamps };
+        let mut link = Self { file, clock, shared, lease, watches, state, config, lease_stuck, stamps };
         link.load().await;
         (link, clients)
     }
@@ -156,6 +161,7 @@ impl Link {
         let (shared, lease) = (made()?, made()?);
         self.shared.set(shared);
         self.lease.set(lease);
+        self.watches.install(&loaded.config);
         self.config = Some(loaded.config.clone());
         Ok(LinkState { server: loaded.server.clone(), problem: loaded.warning.clone().unwrap_or_default() })
     }
@@ -180,7 +186,7 @@ fn modified(path: &std::path::Path) -> Option<SystemTime> {
 }
 
 /// The transport of one connection pool.
-fn stack(config: &kube::Config) -> kube::Result<Stack> {
+pub(super) fn stack(config: &kube::Config) -> kube::Result<Stack> {
     let mut tls = config.rustls_client_config()?;
     // The connector offers h2 and http/1.1 by itself.
     tls.alpn_protocols.clear();

@@ -17,6 +17,7 @@ use super::layer::{Layer, origin};
 use super::node::{self, NodeSettings};
 use super::range;
 use super::serving::{self, Serving};
+use crate::pod::userns::blocks::UNIT;
 
 /// Socket of the admin server of the instance in the default root directory.
 pub const DEFAULT_ADMIN_SOCKET: &str = "/run/pinnace/pinnace.sock";
@@ -86,6 +87,10 @@ pub struct Config {
     pub pod_pids_limit: Option<u64>,
     /// Whether the runtime's seccomp profile is used where a pod names none.
     pub seccomp_default: bool,
+    /// Kernel parameters that pods may set beside the safe ones; each a name, or the beginning of names with `*`.
+    pub allowed_unsafe_sysctls: Vec<String>,
+    /// Ids in each pod's user namespace, a multiple of 65536.
+    pub ids_per_pod: u32,
     /// Whether CPU limits are enforced by quota.
     pub cpu_cfs_quota: bool,
     /// Period of that quota, 1 ms to 1 s.
@@ -231,6 +236,8 @@ fn build(inputs: Inputs<'_>, faults: &mut Faults<'_>) -> Config {
         max_pods: positive(file.max_pods).unwrap_or(110),
         pod_pids_limit: file.pod_pids_limit.and_then(|limit| u64::try_from(limit).ok()).filter(|n| *n > 0),
         seccomp_default: file.seccomp_default.unwrap_or(false),
+        allowed_unsafe_sysctls: file.allowed_unsafe_sysctls.clone().unwrap_or_default(),
+        ids_per_pod: ids_per_pod(file),
         cpu_cfs_quota: file.cpu_cfs_quota.unwrap_or(true),
         cpu_cfs_quota_period: period(file.cpu_cfs_quota_period, Duration::from_millis(100)),
         max_container_restart_period: restart_period(file),
@@ -276,6 +283,11 @@ fn period(configured: Option<GoDuration>, default: Duration) -> Duration {
 
 fn positive(configured: Option<i32>) -> Option<u32> {
     configured.and_then(|number| u32::try_from(number).ok()).filter(|number| *number > 0)
+}
+
+fn ids_per_pod(file: &KubeletConfiguration) -> u32 {
+    let asked = file.user_namespaces.as_ref().and_then(|section| section.ids_per_pod);
+    asked.and_then(|ids| u32::try_from(ids).ok()).filter(|ids| *ids > 0).unwrap_or(UNIT)
 }
 
 fn restart_period(file: &KubeletConfiguration) -> Duration {

@@ -46,6 +46,8 @@ fn without_files_and_flags_the_kubelets_defaults_hold() {
         max_pods,
         pod_pids_limit,
         seccomp_default,
+        allowed_unsafe_sysctls,
+        ids_per_pod,
         cpu_cfs_quota,
         cpu_cfs_quota_period,
         max_container_restart_period,
@@ -74,6 +76,7 @@ fn without_files_and_flags_the_kubelets_defaults_hold() {
     assert_eq!(admin_socket, Path::new("/run/pinnace/pinnace.sock"));
     assert_eq!(pod_logs_dir, Path::new("/var/log/pods"));
     assert_eq!((max_pods, pod_pids_limit, seccomp_default), (110, None, false));
+    assert_eq!((allowed_unsafe_sysctls, ids_per_pod), (Vec::new(), 65_536));
     assert_eq!((cpu_cfs_quota, cpu_cfs_quota_period), (true, Duration::from_millis(100)));
     assert_eq!(max_container_restart_period, Duration::from_secs(300));
     assert_eq!((parallel_image_pulls, cgroup_driver), (3, CgroupDriver::Cgroupfs));

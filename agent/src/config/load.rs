@@ -28,6 +28,7 @@ pub struct Loaded {
 /// Keys that this version acts on. A key that is set and not in this list is named in a warning.
 const IN_USE: &[&str] = &[
     "address",
+    "allowedUnsafeSysctls",
     "apiVersion",
     "authentication",
     "authorization",
@@ -79,6 +80,7 @@ const IN_USE: &[&str] = &[
     "tlsMinVersion",
     "tlsPrivateKeyFile",
     "systemReserved",
+    "userNamespaces",
 ];
 
 /// Reads, merges and validates. Errors name file and field.

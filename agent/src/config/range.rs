@@ -6,6 +6,8 @@ use std::net::IpAddr;
 
 use super::duration::GoDuration;
 use super::file::KubeletConfiguration;
+use crate::pod::security::sysctl::Allowlist;
+use crate::pod::userns::blocks::UNIT;
 
 /// A field and what is wrong with it.
 pub type Fault = (String, String);
@@ -25,6 +27,7 @@ pub fn faults(config: &KubeletConfiguration) -> Vec<Fault> {
     words(config, &mut found);
     relations(config, &mut found);
     eviction(config, &mut found);
+    pods(config, &mut found);
     found
 }
 
@@ -144,6 +147,20 @@ fn words(config: &KubeletConfiguration, found: &mut Vec<Fault>) {
         if let Some(value) = value.filter(|value| !value.is_empty() && !allowed.contains(&value.as_str())) {
             add(found, field, format!("must be one of {}, is {value:?}", allowed.join(", ")));
         }
+    }
+}
+
+fn pods(config: &KubeletConfiguration, found: &mut Vec<Fault>) {
+    for (index, pattern) in config.allowed_unsafe_sysctls.iter().flatten().enumerate() {
+        if let Err(reason) = Allowlist::default().allow(pattern) {
+            add(found, &format!("allowedUnsafeSysctls[{index}]"), reason);
+        }
+    }
+    let ids = config.user_namespaces.as_ref().and_then(|section| section.ids_per_pod);
+    let whole = |ids: i64| u32::try_from(ids).is_ok_and(|ids| ids > 0 && ids.is_multiple_of(UNIT));
+    if let Some(ids) = ids.filter(|ids| !whole(*ids)) {
+        let reason = format!("must be a multiple of {UNIT} below 4294967296, is {ids}");
+        add(found, "userNamespaces.idsPerPod", reason);
     }
 }
 

@@ -118,6 +118,16 @@ pub(super) fn change(root: &Path, change: &Change) -> io::Result<()> {
             let (parent, name) = parent_of(&top, path)?;
             tree::remove_entry(parent, name)
         }
+        Change::SetAttributes(path, wanted) => {
+            let (parent, name) = parent_of(&top, path)?;
+            let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+            let file: File = openat(&parent, name.as_c_str(), flags, Mode::empty())?.into();
+            let known = file.metadata()?;
+            if !known.is_dir() && !known.is_file() {
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, "neither a file nor a directory"));
+            }
+            give(&file, wanted)
+        }
     }
 }
 
@@ -176,6 +186,10 @@ mod tests {
         assert_eq!((bytes.bytes(), found.mode), (&b"x"[..], 0o604));
         assert_eq!(seen[Path::new("..data")], Node::Link("..a".into()));
         assert_eq!(seen.len(), 4);
+        make(&Change::SetAttributes(path("..a/b"), Attributes::mode(0o2777))).unwrap();
+        assert!(make(&Change::SetAttributes(path("..data"), Attributes::mode(0o777))).is_err());
+        let Node::Directory(found) = read(root.path()).unwrap()[Path::new("..a/b")].clone() else { panic!() };
+        assert_eq!(found.mode, 0o2777);
         make(&Change::Remove(path("..data"))).unwrap();
         make(&Change::Remove(path("..a"))).unwrap();
         make(&Change::Remove(path("..a"))).unwrap();

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -99,6 +100,25 @@ pub enum Change {
     Rename(PathBuf, PathBuf),
     /// Removes whatever is there, a directory with all that is in it; but refuses to cross a mount point.
     Remove(PathBuf),
+    /// Gives a directory or a regular file these attributes; anything else there is an error.
+    SetAttributes(PathBuf, Attributes),
+}
+
+/// What a path of the host leads to, all links followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileKind {
+    /// A directory.
+    Directory,
+    /// A regular file.
+    File,
+    /// A socket.
+    Socket,
+    /// A character device.
+    CharDevice,
+    /// A block device.
+    BlockDevice,
+    /// Anything else, such as a pipe.
+    Other,
 }
 
 /// A file system in memory.
@@ -108,6 +128,8 @@ pub struct Tmpfs {
     pub size: u64,
     /// Of its top directory; an owner is not set.
     pub top: Attributes,
+    /// Set-uid bits and device nodes in it mean nothing.
+    pub hardened: bool,
 }
 
 /// A mount point.
@@ -117,6 +139,30 @@ pub struct Mounted {
     pub path: PathBuf,
     /// Type of the file system, such as `tmpfs`.
     pub kind: String,
+    /// What is mounted lies itself under the path that was asked about: one of its own files, shown twice.
+    pub inner: bool,
+}
+
+/// A part of a volume and where it is to be mounted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubPath {
+    /// The volume's directory. Links that lead to it are followed.
+    pub volume: PathBuf,
+    /// The part, relative to the volume. Links on the way are followed as long as they stay in the volume.
+    pub inner: PathBuf,
+    /// A mount point of the agent's own, made if it is not there.
+    pub target: PathBuf,
+}
+
+/// Why a part of a volume is not mounted. The cause may name paths of the node: not for a pod's status.
+#[derive(Debug, thiserror::Error)]
+pub enum SubPathError {
+    /// A directory that is not there could not be made.
+    #[error("failed to make the directory")]
+    Make(#[source] io::Error),
+    /// What is there cannot be used, or lies outside.
+    #[error("failed to mount the path")]
+    Prepare(#[source] io::Error),
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::Disk;
-use super::contents::{Change, Contents, Mounted, Tmpfs};
+use super::contents::{Change, Contents, FileKind, Mounted, SubPath, SubPathError, Tmpfs};
 use super::memory_volume::Volumes;
 
 /// A disk in memory. Contents outlive whoever uses it, so a test can open them again as after a crash.
@@ -80,6 +80,14 @@ impl MemoryDisk {
         self.lock().files.insert(path.to_owned(), bytes.to_vec());
     }
 
+    /// Mounts something of this type there as somebody else would, whatever was set to fail.
+    pub fn put_mount(&self, path: &Path, kind: &str) {
+        let mut state = self.lock();
+        state.directories.extend(path.ancestors().map(Path::to_owned));
+        // The directory was just made.
+        let _cannot_fail = state.mount(path, kind);
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -121,6 +129,13 @@ impl Disk for MemoryDisk {
     fn create_public(&self, path: &Path) -> io::Result<()> {
         self.simple(|state| {
             state.files.entry(path.to_owned()).or_default();
+            Ok(())
+        })
+    }
+
+    fn overwrite(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        self.simple(|state| {
+            state.files.insert(path.to_owned(), bytes.to_vec());
             Ok(())
         })
     }
@@ -167,8 +182,16 @@ impl Disk for MemoryDisk {
         })
     }
 
+    /// One that fails has removed as many entries as a failing write would have written bytes.
     fn remove_tree(&self, path: &Path) -> io::Result<()> {
-        self.simple(|state| state.remove_all(path))
+        let (mut state, failing) = self.counted();
+        match failing {
+            None => state.remove_all(path),
+            Some(failing) => {
+                state.remove_some(path, failing.partial)?;
+                Err(failing.kind.into())
+            }
+        }
     }
 
     fn symlink(&self, target: &Path, link: &Path) -> io::Result<()> {
@@ -208,8 +231,12 @@ impl Disk for MemoryDisk {
         }
     }
 
-    fn mount_tmpfs(&self, path: &Path, tmpfs: &Tmpfs) -> io::Result<()> {
-        self.simple(|state| state.mount(path, tmpfs))
+    fn mount_tmpfs(&self, path: &Path, _: &Tmpfs) -> io::Result<()> {
+        self.simple(|state| state.mount(path, "tmpfs"))
+    }
+
+    fn bind_sub_path(&self, sub_path: &SubPath) -> Result<(), SubPathError> {
+        self.simple(|state| state.bind(sub_path)).map_err(SubPathError::Prepare)
     }
 
     fn unmount(&self, path: &Path) -> io::Result<()> {
@@ -218,5 +245,27 @@ impl Disk for MemoryDisk {
 
     fn mounts(&self, path: &Path) -> io::Result<Vec<Mounted>> {
         Ok(self.lock().mounts(path))
+    }
+
+    fn mount_of(&self, path: &Path) -> io::Result<Mounted> {
+        Ok(self.lock().mount_of(path))
+    }
+
+    fn give_to_group(&self, root: &Path, gid: u32) -> io::Result<()> {
+        self.simple(|state| state.give_to_group(root, gid))
+    }
+
+    fn kind(&self, path: &Path) -> io::Result<Option<FileKind>> {
+        let state = self.lock();
+        let directory = state.directories.contains(path).then_some(FileKind::Directory);
+        Ok(directory.or_else(|| state.files.contains_key(path).then_some(FileKind::File)))
+    }
+
+    fn create_host_dir(&self, path: &Path) -> io::Result<()> {
+        self.create_dir_all(path)
+    }
+
+    fn create_host_file(&self, path: &Path) -> io::Result<()> {
+        self.create_public(path)
     }
 }

@@ -4,14 +4,17 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::contents::{Attributes, Change, Contents, Mounted, Node, Tmpfs};
+use super::contents::{Attributes, Change, Contents, Mounted, Node, SubPath};
 use super::memory::State;
+
+/// Type of the file system that a part of a volume is on.
+const BIND: &str = "ext4";
 
 /// What the disk in memory knows beside plain files.
 #[derive(Debug, Default)]
 pub(super) struct Volumes {
     attributes: BTreeMap<PathBuf, Attributes>,
-    mounts: BTreeMap<PathBuf, Tmpfs>,
+    mounts: BTreeMap<PathBuf, Mounted>,
 }
 
 impl State {
@@ -67,6 +70,26 @@ impl State {
                 self.move_entry(&from, to)?;
             }
             Change::Remove(path) => self.remove_all(&root.join(path))?,
+            Change::SetAttributes(path, attributes) => {
+                let path = root.join(path);
+                if !self.files.contains_key(&path) && !self.directories.contains(&path) {
+                    return Err(io::ErrorKind::NotFound.into());
+                }
+                self.give(path, attributes, false);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn give_to_group(&mut self, root: &Path, gid: u32) -> io::Result<()> {
+        let files = self.files.keys().map(|path| (path.clone(), 0o660));
+        let directories = self.directories.iter().map(|path| (path.clone(), 0o2770));
+        let all: Vec<_> = files.chain(directories).filter(|(path, _)| path.starts_with(root)).collect();
+        for (path, more) in all {
+            let born = Attributes { mode: 0o640, uid: Some(0), gid: Some(0) };
+            let known = self.volumes.attributes.get(&path).copied().unwrap_or(born);
+            let given = Attributes { mode: known.mode | more, gid: Some(gid), ..known };
+            self.volumes.attributes.insert(path, given);
         }
         Ok(())
     }
@@ -116,6 +139,16 @@ impl State {
         Ok(())
     }
 
+    /// Removes so many of the entries beneath a path, unless a mount is there.
+    pub(super) fn remove_some(&mut self, path: &Path, entries: usize) -> io::Result<()> {
+        if self.mounts(path).is_empty() {
+            // The deepest first, as a removal goes.
+            let beneath: Vec<PathBuf> = self.contents(path).into_keys().rev().take(entries).collect();
+            self.forget(|known| beneath.iter().any(|inner| known == path.join(inner)));
+        }
+        Ok(())
+    }
+
     fn forget(&mut self, gone: impl Fn(&Path) -> bool) {
         self.files.retain(|path, _| !gone(path));
         self.links.retain(|path, _| !gone(path));
@@ -130,22 +163,44 @@ impl State {
         self.remove_all(path)
     }
 
-    pub(super) fn mount(&mut self, path: &Path, tmpfs: &Tmpfs) -> io::Result<()> {
+    pub(super) fn mount(&mut self, path: &Path, kind: &str) -> io::Result<()> {
         if !self.directories.contains(path) {
             return Err(io::ErrorKind::NotFound.into());
         }
-        self.volumes.mounts.insert(path.to_owned(), *tmpfs);
+        let mounted = Mounted { path: path.to_owned(), kind: kind.to_owned(), inner: false };
+        self.volumes.mounts.insert(path.to_owned(), mounted);
         Ok(())
     }
 
+    /// Of what is in the volume only directories count. What is seen through the mount is not shown.
+    pub(super) fn bind(&mut self, SubPath { volume, inner, target }: &SubPath) -> io::Result<()> {
+        if !self.directories.contains(volume) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        for path in [volume.join(inner), target.clone()] {
+            self.directories.extend(path.ancestors().map(Path::to_owned));
+        }
+        self.mount(target, BIND)
+    }
+
+    /// What is in memory ends with its mount; what is elsewhere only is no longer seen here.
     pub(super) fn unmount(&mut self, path: &Path) -> io::Result<()> {
-        self.volumes.mounts.remove(path).ok_or(io::ErrorKind::InvalidInput)?;
-        self.forget(|known| known.starts_with(path) && known != path);
+        let mounted = self.volumes.mounts.remove(path).ok_or(io::ErrorKind::InvalidInput)?;
+        self.volumes.mounts.retain(|inner, _| !inner.starts_with(path));
+        if mounted.kind == "tmpfs" {
+            self.forget(|known| known.starts_with(path) && known != path);
+        }
         Ok(())
     }
 
     pub(super) fn mounts(&self, path: &Path) -> Vec<Mounted> {
-        let within = self.volumes.mounts.keys().filter(|mount| mount.starts_with(path));
-        within.map(|mount| Mounted { path: mount.clone(), kind: "tmpfs".to_owned() }).collect()
+        let within = self.volumes.mounts.values().filter(|mount| mount.path.starts_with(path));
+        within.cloned().collect()
+    }
+
+    pub(super) fn mount_of(&self, path: &Path) -> Mounted {
+        let above = self.volumes.mounts.values().filter(|mount| path.starts_with(&mount.path));
+        let deepest = above.max_by_key(|mount| mount.path.components().count()).cloned();
+        deepest.unwrap_or(Mounted { path: "/".into(), kind: "memory".to_owned(), inner: false })
     }
 }

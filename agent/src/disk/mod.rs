@@ -1,19 +1,23 @@
 //! The file seam: every write of the agent's own goes through [`Disk`], so that a test can stop the process
 //! or fail the call at any one of them.
 
+pub mod apart;
 mod beneath;
 pub mod contents;
+mod group;
+mod host_path;
 mod memory;
 mod memory_volume;
 mod mounts;
 mod real;
+mod sub_path;
 mod tmpfs;
 mod tree;
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-use contents::{Change, Contents, Mounted, Tmpfs};
+use contents::{Change, Contents, FileKind, Mounted, SubPath, SubPathError, Tmpfs};
 pub use memory::{Failing, MemoryDisk};
 pub use real::RealDisk;
 
@@ -27,6 +31,9 @@ pub trait Disk: std::fmt::Debug + Send + Sync + 'static {
     fn append(&self, path: &Path, bytes: &[u8], sync: bool) -> io::Result<()>;
     /// Makes an empty file that every user may read and write (mode 0666); one that exists keeps its content.
     fn create_public(&self, path: &Path) -> io::Result<()>;
+    /// Writes a file in its place, with mode 0644, made if absent: who has it mounted sees the change. A crash may
+    /// leave it cut short; nothing is forced to the device.
+    fn overwrite(&self, path: &Path, bytes: &[u8]) -> io::Result<()>;
     /// Replaces a file whole: temporary file, sync, rename, sync of the directory.
     fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()>;
     /// Cuts a file to `length` bytes.
@@ -50,8 +57,25 @@ pub trait Disk: std::fmt::Debug + Send + Sync + 'static {
     fn change(&self, root: &Path, change: &Change) -> io::Result<()>;
     /// Mounts a file system in memory over a directory; never swapped out where the kernel has that.
     fn mount_tmpfs(&self, path: &Path, tmpfs: &Tmpfs) -> io::Result<()>;
-    /// Takes the newest mount off a directory; what still uses it goes on with it.
+    /// Mounts a part of a volume, of which nothing leads out of the volume; directories that are missing are made with
+    /// the volume's mode. May hang as long as the volume's file system does.
+    fn bind_sub_path(&self, sub_path: &SubPath) -> Result<(), SubPathError>;
+    /// Takes the newest mount off a directory; what still uses it goes on with it, and what is mounted in it is taken
+    /// off there and nowhere else.
     fn unmount(&self, path: &Path) -> io::Result<()>;
-    /// Mount points that are `path` or lie under it, in the order of mounting.
+    /// Mount points that are `path` or lie under it, in the order of mounting. Asks no file system but the one that
+    /// `path` is an entry of.
     fn mounts(&self, path: &Path) -> io::Result<Vec<Mounted>>;
+    /// The mount that a path lies on by its name. Asks no file system, so links on the way are not seen.
+    fn mount_of(&self, path: &Path) -> io::Result<Mounted>;
+    /// Gives a directory with all beneath it to a group, which may then read and write: files get 0660, directories
+    /// setgid and 0770, on top of what they have. Follows no link and crosses no mount. The directory itself comes
+    /// last: until then the work is seen to be unfinished.
+    fn give_to_group(&self, root: &Path, gid: u32) -> io::Result<()>;
+    /// What a path of the host leads to, links followed; none if nothing is there.
+    fn kind(&self, path: &Path) -> io::Result<Option<FileKind>>;
+    /// Makes a directory of the host's and its parents, mode 0755; one that exists is success.
+    fn create_host_dir(&self, path: &Path) -> io::Result<()>;
+    /// Makes an empty file of the host's, mode 0644, in a directory that exists; one that exists keeps its content.
+    fn create_host_file(&self, path: &Path) -> io::Result<()>;
 }

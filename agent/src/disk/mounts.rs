@@ -6,29 +6,72 @@ use std::path::{Path, PathBuf};
 
 use super::contents::Mounted;
 
-/// Position of the mount point among the fields of a line (proc_pid_mountinfo(5)).
+/// Positions of what is read among the fields of a line (proc_pid_mountinfo(5)).
+const DEVICE: usize = 2;
+const ROOT: usize = 3;
 const MOUNT_POINT: usize = 4;
+
+/// A line, with the names as the kernel's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Mount<'a> {
+    device: &'a [u8],
+    /// What of the file system is shown.
+    root: PathBuf,
+    point: PathBuf,
+    kind: &'a [u8],
+}
 
 /// The first mount point that is `path` or lies under it. `path` must be free of symbolic links.
 pub(super) fn at_or_under(mountinfo: &[u8], path: &Path) -> Option<PathBuf> {
-    mountinfo.split(|byte| *byte == b'\n').filter_map(mount_point).find(|mount| mount.starts_with(path))
+    let found = mounts(mountinfo).find(|mount| mount.point.starts_with(path));
+    found.map(|mount| mount.point)
 }
 
 /// Every mount point that is `path` or lies under it, in the order of mounting. `path` must be free of symbolic links.
 pub(super) fn under(mountinfo: &[u8], path: &Path) -> Vec<Mounted> {
-    let lines = mountinfo.split(|byte| *byte == b'\n');
-    lines.filter_map(mounted).filter(|mount| mount.path.starts_with(path)).collect()
+    let around = covering(mountinfo, path);
+    let own = around.as_ref().and_then(|around| around.inside(path));
+    let is_own = |mount: &Mount<'_>| {
+        let same = around.as_ref().is_some_and(|around| around.device == mount.device);
+        same && mount.point != path && own.as_ref().is_some_and(|own| mount.root.starts_with(own))
+    };
+    let within = mounts(mountinfo).filter(|mount| mount.point.starts_with(path));
+    within.map(|mount| Mounted { inner: is_own(&mount), ..mount.told() }).collect()
 }
 
-fn mounted(line: &[u8]) -> Option<Mounted> {
+/// The mount that `path` lies on. `path` must be free of symbolic links.
+pub(super) fn of(mountinfo: &[u8], path: &Path) -> Option<Mounted> {
+    covering(mountinfo, path).map(|mount| mount.told())
+}
+
+/// The last of the deepest: of several mounts on one point the newest is seen.
+fn covering<'a>(mountinfo: &'a [u8], path: &Path) -> Option<Mount<'a>> {
+    let above = mounts(mountinfo).filter(|mount| path.starts_with(&mount.point));
+    above.max_by_key(|mount| mount.point.components().count())
+}
+
+fn mounts(mountinfo: &[u8]) -> impl Iterator<Item = Mount<'_>> {
+    mountinfo.split(|byte| *byte == b'\n').filter_map(mount)
+}
+
+fn mount(line: &[u8]) -> Option<Mount<'_>> {
+    let field = |position| line.split(|byte| *byte == b' ').nth(position);
+    let path = |position| Some(OsString::from_vec(unescape(field(position)?)).into());
     // A lone dash ends the optional fields; the type follows.
     let kind = line.split(|byte| *byte == b' ').skip_while(|field| *field != b"-").nth(1)?;
-    Some(Mounted { path: mount_point(line)?, kind: String::from_utf8_lossy(kind).into_owned() })
+    Some(Mount { device: field(DEVICE)?, root: path(ROOT)?, point: path(MOUNT_POINT)?, kind })
 }
 
-fn mount_point(line: &[u8]) -> Option<PathBuf> {
-    let field = line.split(|byte| *byte == b' ').nth(MOUNT_POINT)?;
-    Some(OsString::from_vec(unescape(field)).into())
+impl Mount<'_> {
+    fn told(&self) -> Mounted {
+        let kind = String::from_utf8_lossy(self.kind).into_owned();
+        Mounted { path: self.point.clone(), kind, inner: false }
+    }
+
+    /// A path on this mount, as a path within its file system.
+    fn inside(&self, path: &Path) -> Option<PathBuf> {
+        Some(self.root.join(path.strip_prefix(&self.point).ok()?))
+    }
 }
 
 /// The kernel writes blanks, line feeds and backslashes as three octal digits.
@@ -75,9 +118,25 @@ mod tests {
         assert_eq!(found("/var/lib/kubelet/pods/u1/volumes/a b/c"), None);
         let of_pod = under(SAMPLE, Path::new("/var/lib/kubelet"));
         let volume = "/var/lib/kubelet/pods/u1/volumes/a b".into();
-        assert_eq!(of_pod, [Mounted { path: volume, kind: "tmpfs".into() }]);
+        assert_eq!(of_pod, [Mounted { path: volume, kind: "tmpfs".into(), inner: false }]);
         let kinds: Vec<_> = under(SAMPLE, Path::new("/")).into_iter().map(|mount| mount.kind).collect();
         assert_eq!(kinds, ["overlay", "tmpfs", "tmpfs"]);
+    }
+
+    /// A container's own mount of the pod's message file shows up in a volume that it shares with the node.
+    #[test]
+    fn a35_a_mount_of_the_pods_own_files_is_told_from_others() {
+        let text = b"20 1 8:1 /@ / rw - btrfs /dev/sda1 rw\n\
+            21 20 8:1 /@/pods/u1/containers/c/0//deleted /pods/u1/volumes/e/message rw - btrfs /dev/sda1 rw\n\
+            22 20 8:1 /@/data /pods/u1/volumes/e/data rw - btrfs /dev/sda1 rw\n\
+            23 20 8:2 /@/pods/u1/x /pods/u1/volumes/e/other rw - ext4 /dev/sdb1 rw\n\
+            24 20 8:1 /@/pods/u1 /pods/u1 rw - btrfs /dev/sda1 rw\n";
+        let pod = Path::new("/pods/u1");
+        let told: Vec<_> = under(text, pod).into_iter().map(|mount| mount.inner).collect();
+        assert_eq!(told, [true, false, false, false]);
+        assert_eq!(of(text, Path::new("/pods/u1/volumes/e/other/x")).unwrap().kind, "ext4");
+        assert_eq!(of(text, Path::new("/pods/u2")).unwrap().path, Path::new("/"));
+        assert_eq!(of(b"", pod), None);
     }
 
     proptest! {
@@ -93,7 +152,7 @@ mod tests {
             line.extend_from_slice(b" rw - tmpfs tmpfs rw");
             let mut expected = b"/m/".to_vec();
             expected.extend(&name);
-            prop_assert_eq!(mount_point(&line), Some(OsString::from_vec(expected).into()));
+            prop_assert_eq!(mount(&line).map(|mount| mount.point), Some(OsString::from_vec(expected).into()));
             let _survived = (at_or_under(&name, Path::new("/")), under(&name, Path::new("/")));
         }
     }

@@ -11,13 +11,15 @@ use std::path::{Path, PathBuf};
 
 use nix::fcntl::OFlag;
 
-use super::contents::{Change, Contents, Mounted, Tmpfs};
-use super::{Disk, beneath, tmpfs, tree};
+use super::contents::{Change, Contents, FileKind, Mounted, SubPath, SubPathError, Tmpfs};
+use super::{Disk, beneath, group, host_path, sub_path, tmpfs, tree};
 
 /// Mode of the agent's own directories.
 const DIRECTORY_MODE: u32 = 0o750;
 /// Mode of a file that a container writes, whatever its user.
 const PUBLIC_MODE: u32 = 0o666;
+/// Mode of a file that every user of a container may read.
+const READABLE_MODE: u32 = 0o644;
 /// Mode of the agent's own files.
 const FILE_MODE: u32 = 0o640;
 
@@ -76,6 +78,12 @@ impl Disk for RealDisk {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
             Err(error) => Err(error),
         }
+    }
+
+    fn overwrite(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let mut file = open_own(path, OpenOptions::new().write(true).create(true).truncate(true))?;
+        file.set_permissions(Permissions::from_mode(READABLE_MODE))?;
+        file.write_all(bytes)
     }
 
     fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -155,12 +163,36 @@ impl Disk for RealDisk {
         tmpfs::mount(path, tmpfs)
     }
 
+    fn bind_sub_path(&self, sub_path: &SubPath) -> Result<(), SubPathError> {
+        sub_path::bind(sub_path)
+    }
+
     fn unmount(&self, path: &Path) -> io::Result<()> {
         tmpfs::unmount(path)
     }
 
     fn mounts(&self, path: &Path) -> io::Result<Vec<Mounted>> {
         tmpfs::mounts(path)
+    }
+
+    fn mount_of(&self, path: &Path) -> io::Result<Mounted> {
+        tmpfs::mount_of(path)
+    }
+
+    fn give_to_group(&self, root: &Path, gid: u32) -> io::Result<()> {
+        group::give(root, gid)
+    }
+
+    fn kind(&self, path: &Path) -> io::Result<Option<FileKind>> {
+        host_path::kind(path)
+    }
+
+    fn create_host_dir(&self, path: &Path) -> io::Result<()> {
+        host_path::create_dir(path)
+    }
+
+    fn create_host_file(&self, path: &Path) -> io::Result<()> {
+        host_path::create_file(path)
     }
 }
 

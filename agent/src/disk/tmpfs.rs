@@ -1,4 +1,4 @@
-//! Mounting file systems in memory, and finding mounts.
+//! Mounting file systems in memory, unmounting whatever it is, and finding mounts.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,26 +16,32 @@ const MOUNTINFO: &str = "/proc/self/mountinfo";
 /// came to be; before that the kernel refuses the word.
 pub(super) fn mount(path: &Path, tmpfs: &Tmpfs) -> io::Result<()> {
     let options = options(tmpfs);
-    match mount_with(path, &format!("{options},noswap")) {
-        Err(Errno::EINVAL) => Ok(mount_with(path, &options)?),
+    let flags = if tmpfs.hardened { MsFlags::MS_NOSUID | MsFlags::MS_NODEV } else { MsFlags::empty() };
+    match mount_with(path, flags, &format!("{options},noswap")) {
+        Err(Errno::EINVAL) => Ok(mount_with(path, flags, &options)?),
         result => Ok(result?),
     }
 }
 
-fn mount_with(path: &Path, options: &str) -> nix::Result<()> {
-    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+fn mount_with(path: &Path, flags: MsFlags, options: &str) -> nix::Result<()> {
     nix_mount(Some("tmpfs"), path, Some("tmpfs"), flags, Some(options))
 }
 
-fn options(Tmpfs { size, top }: &Tmpfs) -> String {
+fn options(Tmpfs { size, top, hardened: _ }: &Tmpfs) -> String {
     let group = top.gid.map(|gid| format!(",gid={gid}")).unwrap_or_default();
     format!("size={size},mode={:o}{group}", top.mode)
 }
 
-/// Takes the newest mount off. One that is still in use disappears from the tree at once and ends with its last user.
+/// Takes the newest mount off. One that is still in use disappears from the tree at once and ends with its last user;
+/// so does what is mounted in it. That must not be told to the places that share what they mount with this one: they
+/// would lose it too.
 pub(super) fn unmount(path: &Path) -> io::Result<()> {
     match umount2(path, MntFlags::UMOUNT_NOFOLLOW) {
-        Err(Errno::EBUSY) => Ok(umount2(path, MntFlags::UMOUNT_NOFOLLOW | MntFlags::MNT_DETACH)?),
+        Err(Errno::EBUSY) => {
+            let none = None::<&str>;
+            nix_mount(none, path, none, MsFlags::MS_PRIVATE | MsFlags::MS_REC, none)?;
+            Ok(umount2(path, MntFlags::UMOUNT_NOFOLLOW | MntFlags::MNT_DETACH)?)
+        }
         result => Ok(result?),
     }
 }
@@ -56,6 +62,12 @@ pub(super) fn mounts(path: &Path) -> io::Result<Vec<Mounted>> {
         .collect())
 }
 
+/// The mount that `path` lies on.
+pub(super) fn mount_of(path: &Path) -> io::Result<Mounted> {
+    let found = mounts::of(&std::fs::read(MOUNTINFO)?, path);
+    found.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no mount leads to the path"))
+}
+
 fn seen_from(mount: &Path, real: &Path, path: &Path) -> PathBuf {
     match mount.strip_prefix(real) {
         Ok(inner) if inner.as_os_str().is_empty() => path.to_owned(),
@@ -72,6 +84,6 @@ mod tests {
     #[test]
     fn options_are_the_kernels() {
         let top = Attributes { mode: 0o2755, uid: None, gid: Some(7) };
-        assert_eq!(options(&Tmpfs { size: 1024, top }), "size=1024,mode=2755,gid=7");
+        assert_eq!(options(&Tmpfs { size: 1024, top, hardened: true }), "size=1024,mode=2755,gid=7");
     }
 }

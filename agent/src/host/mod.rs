@@ -2,6 +2,7 @@
 
 pub mod address;
 pub mod cpu;
+pub mod enforcement;
 pub mod hugepages;
 pub mod identity;
 pub mod machine;

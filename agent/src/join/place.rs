@@ -6,36 +6,48 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Text;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::node::NodeHandle;
 use crate::node::capacity::Resources;
+use crate::node::host_watch::HostFacts;
 use crate::pod::admit::Place;
 use crate::quantity::Quantity;
 
 /// What pods are held against. Pure. Without an object what the node was started with counts, and labels are not known.
 #[must_use]
-pub fn place(start: &Place, node: Option<&Node>, resources: Option<&Resources>) -> Place {
+pub fn place(
+    start: &Place,
+    node: Option<&Node>,
+    resources: Option<&Resources>,
+    host: Option<&HostFacts>,
+) -> Place {
     let mut place = Place { is_known: node.is_some(), ..start.clone() };
+    place.ips = ips(node);
+    if place.ips.is_empty() {
+        // An object that was not seen yet will have them.
+        place.ips = host.and_then(|host| host.addresses.clone().ok()).unwrap_or_default();
+    }
     if let Some(node) = node {
         place.labels = node.metadata.labels.clone().unwrap_or_default();
         place.taints = node.spec.as_ref().and_then(|spec| spec.taints.clone()).unwrap_or_default();
-        let features = node.status.as_ref().and_then(|status| status.features.as_ref());
-        place.strict_groups =
-            features.and_then(|features| features.supplemental_groups_policy).unwrap_or(false);
     }
     if let Some(resources) = resources {
-        place.allocatable = resources
-            .allocatable
-            .iter()
-            .filter_map(|(name, amount)| {
-                let amount = Quantity::parse(&amount.0).ok()?;
-                Some((name.clone(), if name == "cpu" { amount.milli()? } else { amount.value() }))
-            })
-            .collect::<BTreeMap<_, _>>();
+        place.allocatable = room(resources);
+        place.room.clone_from(&place.allocatable);
     }
     place
+}
+
+/// What there is for pods: CPU in thousandths, all else in whole units.
+pub(crate) fn room(resources: &Resources) -> BTreeMap<String, i64> {
+    let amount = |(name, amount): (&String, &Text)| {
+        let amount = Quantity::parse(&amount.0).ok()?;
+        Some((name.clone(), if name == "cpu" { amount.milli()? } else { amount.value() }))
+    };
+    resources.allocatable.iter().filter_map(amount).collect()
 }
 
 /// The node's own addresses, the primary one first, one of each family at most. Pure.
@@ -58,21 +70,27 @@ pub async fn keep(mut node: NodeHandle, out: watch::Sender<Arc<Place>>, stop: Ca
     loop {
         let object = node.node.borrow_and_update().clone();
         let resources = node.resources.borrow_and_update().clone();
-        let new = place(&start, object.as_deref(), resources.as_deref());
-        out.send_if_modified(|last| {
-            let changed = **last != new;
-            if changed {
-                *last = Arc::new(new);
-            }
-            changed
-        });
+        let host = node.host.borrow_and_update().clone();
+        tell(&out, place(&start, object.as_deref(), resources.as_deref(), host.as_deref()));
         tokio::select! {
             biased;
             () = stop.cancelled() => return,
             changed = node.node.changed() => if changed.is_err() { return stop.cancelled().await },
             changed = node.resources.changed() => if changed.is_err() { return stop.cancelled().await },
+            changed = node.host.changed() => if changed.is_err() { return stop.cancelled().await },
         }
     }
+}
+
+/// Tells of the place if it changed.
+pub(crate) fn tell(out: &watch::Sender<Arc<Place>>, new: Place) {
+    out.send_if_modified(|last| {
+        let changed = **last != new;
+        if changed {
+            *last = Arc::new(new);
+        }
+        changed
+    });
 }
 
 /// Keeps `out` the addresses that the object says. One that has none yet, or is gone, takes none away.
@@ -102,6 +120,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::host::machine::Machine;
 
     fn node(value: serde_json::Value) -> Node {
         serde_json::from_value(value).unwrap()
@@ -110,7 +129,7 @@ mod tests {
     #[test]
     fn without_an_object_labels_are_not_known() {
         let start = Place::bare("n", 5);
-        let place = place(&start, None, None);
+        let place = place(&start, None, None, None);
         assert!(!place.is_known);
         assert_eq!((place.labels, place.allocatable), (start.labels, start.allocatable));
     }
@@ -122,10 +141,23 @@ mod tests {
         let amounts: BTreeMap<String, _> =
             serde_json::from_value(json!({ "cpu": "1500m", "memory": "1Ki", "pods": "7" })).unwrap();
         let resources = Resources { allocatable: amounts, ..Resources::default() };
-        let place = place(&Place::bare("n", 5), Some(&node), Some(&resources));
+        let place = place(&Place::bare("n", 5), Some(&node), Some(&resources), None);
         assert!(place.is_known && place.taints.len() == 1 && place.labels.contains_key("a"));
         let room = |name: &str| place.allocatable.get(name).copied();
         assert_eq!((room("cpu"), room("memory"), room("pods")), (Some(1500), Some(1024), Some(7)));
+    }
+
+    #[test]
+    fn addresses_are_the_machines_until_there_is_an_object() {
+        let ip: IpAddr = "10.0.0.7".parse().unwrap();
+        let machine = Machine { cpus: 2, memory: 1 << 30, ..Machine::default() };
+        let host = HostFacts { machine, addresses: Ok(vec![ip]) };
+        let start = Place::bare("n", 5);
+        assert_eq!(place(&start, None, None, Some(&host)).ips, [ip]);
+        let object =
+            node(json!({ "status": { "addresses": [{ "type": "InternalIP", "address": "10.0.0.1" }] } }));
+        let told = place(&start, Some(&object), None, Some(&host)).ips;
+        assert_eq!(told, ["10.0.0.1".parse::<IpAddr>().unwrap()]);
     }
 
     #[test]

@@ -34,6 +34,7 @@ use super::patch;
 use super::refusal::Refusal;
 use super::register::{RegisterError, Registered, Registrar};
 use super::verdict::Verdict;
+use crate::api::decoded::Decoded;
 use crate::chain::Chain;
 
 /// Delays between attempts to register (`registerWithAPIServer` in `pkg/kubelet/kubelet_node_status.go`).
@@ -65,7 +66,7 @@ pub struct Outputs {
 #[derive(Debug)]
 pub struct Heartbeat {
     sources: Sources,
-    api: Api<Node>,
+    api: Api<Decoded<Node>>,
     known: Known,
     changed: watch::Receiver<Option<Arc<Node>>>,
     registrar: Registrar,
@@ -230,7 +231,7 @@ impl Heartbeat {
         };
         let (params, body) = (patching(), Patch::Strategic(&patch));
         let written = self.api.patch_status(&self.sources.name, &params, &body);
-        let answer = within("write the node's status", DEADLINE, written).await?;
+        let Decoded(answer) = within("write the node's status", DEADLINE, written).await?;
         let kept = patch::changes(&answer, &wanted, self.addresses_are_ours());
         self.futile = kept.map(|kept| patch::without_conditions(&kept)).filter(|kept| {
             let is_same = *kept == patch::without_conditions(&patch);

@@ -56,7 +56,7 @@ use crate::supervise::Supervisor;
 use capacity::Resources;
 use facts::Sources;
 use heartbeat::{Heartbeat, Outputs};
-use host_watch::HostWatch;
+use host_watch::{HostFacts, HostWatch};
 use image_watch::ImageWatch;
 use known::Known;
 use lease::LeaseKeeper;
@@ -139,6 +139,8 @@ impl Parts {
 pub struct NodeHandle {
     /// The object as the API last showed it, without `managedFields`; none before it was seen and after its deletion.
     pub node: watch::Receiver<Option<Arc<Node>>>,
+    /// The machine; none before it was read.
+    pub host: watch::Receiver<Option<Arc<HostFacts>>>,
     /// Uid of the object once it is certain to be this machine's; none before, and after its deletion. What this API
     /// server says of pods means nothing until there is one: it may be another cluster's.
     pub uid: watch::Receiver<lease::Owner>,
@@ -164,6 +166,7 @@ pub fn start(parts: Parts, supervisor: &Supervisor) -> NodeHandle {
 
     let (watch, host) = HostWatch::new(parts.host, name.clone(), told.clone(), settings.update_frequency);
     supervisor.spawn_core("node: machine", watch.run(stop.clone()));
+    let machine = host.clone();
     let (watch, images) = ImageWatch::new(clients.runtime, settings.max_images, Arc::clone(&images_woken));
     supervisor.spawn_core("node: images", watch.run(stop.clone()));
     let own = OwnNode::new(clients.api.clone(), name.clone(), known.clone());
@@ -189,6 +192,7 @@ pub fn start(parts: Parts, supervisor: &Supervisor) -> NodeHandle {
 
     NodeHandle {
         node,
+        host: machine,
         uid: owner_reader,
         resources: resources_reader,
         problem: problem_reader,

@@ -18,6 +18,7 @@ use super::call::{CallError, DEADLINE, within};
 use super::complaint::Complaint;
 use super::known::Known;
 use super::pace::Doubling;
+use crate::api::decoded::Decoded;
 use crate::api::fault::meaning;
 use crate::chain::Chain;
 
@@ -44,7 +45,7 @@ enum WatchError {
 /// The loop.
 #[derive(Debug)]
 pub struct OwnNode {
-    api: Api<Node>,
+    api: Api<Decoded<Node>>,
     name: String,
     known: Known,
     complaint: Complaint,
@@ -88,7 +89,7 @@ impl OwnNode {
         let list = within("read the node's object", DEADLINE, self.api.list(&params)).await?;
         let mut version = list.metadata.resource_version.clone().unwrap_or_default();
         match list.items.into_iter().next() {
-            Some(node) => self.known.learn(node),
+            Some(Decoded(node)) => self.known.learn(node),
             None => self.known.gone(),
         }
         self.complaint.clear();
@@ -111,11 +112,11 @@ impl OwnNode {
             let event = timeout(SILENCE, events.next()).await.map_err(|_| WatchError::Silent)?;
             let Some(event) = event else { break };
             match event.map_err(|error| WatchError::Stream(Box::new(error)))? {
-                WatchEvent::Added(node) | WatchEvent::Modified(node) => {
+                WatchEvent::Added(Decoded(node)) | WatchEvent::Modified(Decoded(node)) => {
                     version = node.metadata.resource_version.clone().unwrap_or(version);
                     self.known.learn(node);
                 }
-                WatchEvent::Deleted(node) => {
+                WatchEvent::Deleted(Decoded(node)) => {
                     version = node.metadata.resource_version.clone().unwrap_or(version);
                     self.known.gone();
                 }

@@ -8,6 +8,7 @@ use super::call::{CallError, DEADLINE, patching, posting, within};
 use super::known::Known;
 use super::patch;
 use super::refusal::{Refusal, examine};
+use crate::api::decoded::Decoded;
 use crate::config::node::NodeSettings;
 use crate::host::machine::Machine;
 
@@ -37,7 +38,7 @@ pub enum Registered {
 /// Registers the node.
 #[derive(Debug, Clone)]
 pub struct Registrar {
-    api: Api<Node>,
+    api: Api<Decoded<Node>>,
     known: Known,
     /// The root directory was made by this start: extended resources of the time before are gone.
     is_new_root: bool,
@@ -61,9 +62,10 @@ impl Registrar {
         let mut refused = None;
         if settings.register {
             let params = posting();
-            let made = self.api.create(&params, initial);
+            let wanted = Decoded(initial.clone());
+            let made = self.api.create(&params, &wanted);
             match within("make the node's object", DEADLINE, made).await {
-                Ok(node) => {
+                Ok(Decoded(node)) => {
                     self.known.learn(node);
                     return Ok(Registered::Made);
                 }
@@ -74,7 +76,7 @@ impl Registrar {
         let name = initial.metadata.name.clone().unwrap_or_default();
         let read = self.api.get_opt(&name);
         let existing = match (within("read the node's object", DEADLINE, read).await?, refused) {
-            (Some(existing), _) => existing,
+            (Some(Decoded(existing)), _) => existing,
             (None, Some(refused)) => return Err(refused.into()),
             (None, None) => return Err(RegisterError::Absent(name)),
         };
@@ -90,7 +92,8 @@ impl Registrar {
         };
         let (params, patch) = (patching(), Patch::Strategic(&patch));
         let patched = self.api.patch_status(name, &params, &patch);
-        self.known.learn(within("reconcile the node's object", DEADLINE, patched).await?);
+        let Decoded(patched) = within("reconcile the node's object", DEADLINE, patched).await?;
+        self.known.learn(patched);
         Ok(())
     }
 }

@@ -26,6 +26,12 @@ impl Data {
     pub fn files(&self) -> impl Iterator<Item = (&str, &Opaque)> {
         self.values.iter().chain(&self.binary).map(|(key, value)| (key.as_str(), value))
     }
+
+    /// Whether a pod sees no difference: another version alone is none, another object of the same content neither.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        (&self.values, &self.binary, &self.type_) == (&other.values, &other.binary, &other.type_)
+    }
 }
 
 impl From<ConfigMap> for Data {

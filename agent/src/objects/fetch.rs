@@ -6,19 +6,19 @@ use std::time::Duration;
 
 use http::Request;
 use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec};
-use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::Client;
 use tokio::sync::Semaphore;
 
 use crate::api::fault::meaning;
 use crate::chain::Chain;
 use crate::disk::contents::Opaque;
+use crate::objects::wire::{MapItem, SecretItem};
 use crate::objects::{Data, Kind, Reference};
 use crate::source::desired::DesiredPod;
 use crate::volume::plan::TokenSource;
 
 /// Longest wait for one answer.
-const DEADLINE: Duration = Duration::from_secs(10);
+pub(super) const DEADLINE: Duration = Duration::from_secs(10);
 /// Calls at once. A connection carries about 90 requests well, and watches live on the same one.
 const CALLS: usize = 16;
 
@@ -27,14 +27,14 @@ const REFUSED_AGAIN: [Duration; 3] =
     [Duration::from_millis(20), Duration::from_millis(60), Duration::from_millis(180)];
 
 /// Why there is no answer to use.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum FetchError {
     /// The API server said no.
     #[error("{0}")]
     Refused(String),
     /// It was not reached.
     #[error("failed to reach the API server: {}", meaning(.0))]
-    Unreached(kube::Error),
+    Unreached(Arc<kube::Error>),
     /// It did not answer.
     #[error("the API server did not answer within {} s", DEADLINE.as_secs())]
     Silent,
@@ -44,6 +44,12 @@ pub enum FetchError {
     /// There is none to ask.
     #[error("no API server is configured: --kubeconfig")]
     NoServer,
+    /// Nothing was read yet of what is needed as a whole.
+    #[error("services have not yet been read at least once, cannot construct envvars")]
+    Unsynced,
+    /// The directory of manifests was not read yet.
+    #[error("the static pods' directory has not been read yet")]
+    NotRead,
     /// The name would make another request of it.
     #[error("{0:?} is not the name of an object")]
     Name(String),
@@ -63,12 +69,8 @@ impl Fetch {
 
     /// An object; none if it does not exist. The one read that the Node authorizer grants is by name.
     pub(crate) async fn object(&self, reference: &Reference) -> Result<Option<Data>, FetchError> {
-        let resource = match reference.kind {
-            Kind::ConfigMap => "configmaps",
-            Kind::Secret => "secrets",
-        };
-        let (namespace, name) = (checked(&reference.namespace)?, checked(&reference.name)?);
-        let path = format!("/api/v1/namespaces/{namespace}/{resource}/{name}");
+        let name = checked(&reference.name)?;
+        let path = format!("{}/{name}", collection(reference)?);
         let request = Request::get(path).body(Vec::new()).map_err(|_| FetchError::Name(name.to_owned()))?;
         match self.call(request).await {
             Ok(text) => decoded(reference.kind, &text).map(Some),
@@ -91,7 +93,7 @@ impl Fetch {
             serde_json::to_vec(&token_request(pod, source)).map_err(|_| FetchError::Answer("request"))?;
         let request = Request::post(path).header(http::header::CONTENT_TYPE, "application/json").body(body);
         let request = request.map_err(|_| FetchError::Name(account.to_owned()))?;
-        let text = self.call(request).await.map_err(failed)?;
+        let text = self.text(request).await?;
         let answer: TokenRequest =
             serde_json::from_str(&text).map_err(|_| FetchError::Answer("TokenRequest"))?;
         let token = answer.status.and_then(|status| status.token).filter(|token| !token.is_empty());
@@ -99,9 +101,14 @@ impl Fetch {
         Ok((token.into_bytes().into(), answer.spec.and_then(|spec| spec.expiration_seconds)))
     }
 
+    /// The text of an answer.
+    pub(super) async fn text(&self, request: Request<Vec<u8>>) -> Result<String, FetchError> {
+        self.call(request).await.map_err(failed)
+    }
+
     /// The text of an answer. The API server learns of a pod and of what its node may read for it by a watch of its
     /// own, a moment after it or before it tells this node: a first refusal is asked about again.
-    async fn call(&self, request: Request<Vec<u8>>) -> Result<String, kube::Error> {
+    pub(super) async fn call(&self, request: Request<Vec<u8>>) -> Result<String, kube::Error> {
         for pause in REFUSED_AGAIN {
             match self.call_once(request.clone()).await {
                 Err(kube::Error::Api(status)) if status.is_forbidden() => tokio::time::sleep(pause).await,
@@ -127,23 +134,32 @@ impl std::fmt::Debug for Fetch {
     }
 }
 
+/// Where objects of its kind and namespace are.
+pub(super) fn collection(reference: &Reference) -> Result<String, FetchError> {
+    let resource = match reference.kind {
+        Kind::ConfigMap => "configmaps",
+        Kind::Secret => "secrets",
+    };
+    Ok(format!("/api/v1/namespaces/{}/{resource}", checked(&reference.namespace)?))
+}
+
 fn decoded(kind: Kind, text: &str) -> Result<Data, FetchError> {
     // What a decoder has to say may quote the text.
     match kind {
-        Kind::ConfigMap => serde_json::from_str::<ConfigMap>(text).map(Data::from),
-        Kind::Secret => serde_json::from_str::<Secret>(text).map(Data::from),
+        Kind::ConfigMap => serde_json::from_str::<MapItem>(text).map(Data::from),
+        Kind::Secret => serde_json::from_str::<SecretItem>(text).map(Data::from),
     }
     .map_err(|_| FetchError::Answer(kind.word()))
 }
 
-fn failed(error: kube::Error) -> FetchError {
+pub(super) fn failed(error: kube::Error) -> FetchError {
     match error {
         kube::Error::Api(status) if !status.message.is_empty() => FetchError::Refused(status.message.clone()),
         kube::Error::Service(cause) => match cause.downcast::<FetchError>() {
             Ok(silent) => *silent,
-            Err(cause) => FetchError::Unreached(kube::Error::Service(cause)),
+            Err(cause) => FetchError::Unreached(Arc::new(kube::Error::Service(cause))),
         },
-        other => FetchError::Unreached(other),
+        other => FetchError::Unreached(Arc::new(other)),
     }
 }
 
@@ -163,7 +179,7 @@ fn token_request(pod: &DesiredPod, source: &TokenSource) -> TokenRequest {
 }
 
 /// Names of objects are made of these characters, and a name that is not must not become part of a path.
-fn checked(name: &str) -> Result<&str, FetchError> {
+pub(super) fn checked(name: &str) -> Result<&str, FetchError> {
     let harmless =
         |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'.';
     let named = !name.is_empty() && name.len() <= 253 && !name.starts_with('.') && name.bytes().all(harmless);

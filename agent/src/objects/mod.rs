@@ -1,15 +1,53 @@
-//! ConfigMaps and Secrets that pods refer to, whoever asks: volumes, environment and image pulls have one place to get
-//! them from. By name only: the Node authorizer grants a node no more, and nothing here lists.
+//! ConfigMaps, Secrets and Services that pods refer to, whoever asks: volumes, environment and image pulls have one
+//! place to get them from.
+//!
+//! ```text
+//!  pods ──hold, release──▶ book ◀──read── get, services ◀── volumes, environment, pulls
+//!                          │  ▲ └──changed──▶ volumes
+//!                   keeper ▼  │ write
+//!                          followers ──list, watch──▶ API server
+//! ```
+//!
+//! ConfigMaps and Secrets by name only: the Node authorizer grants a node no more. Each is followed once, however many
+//! pods refer to it, and what was heard last is kept while the API server is away. Without an API server the manifests
+//! beside the static pods are all there is; there are no Services then.
 
+mod book;
 pub mod data;
 pub(crate) mod fetch;
+mod follow;
+mod keeper;
+mod lanes;
+mod list_watch;
+pub mod manifests;
+pub mod references;
+pub mod service;
+mod trust;
+mod wire;
 
+use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use kube::Client;
+use pinnace_cri::id::PodUid;
+use tokio::time::Instant;
 
 pub use data::Data;
 pub(crate) use fetch::{Fetch, FetchError, told};
+pub use keeper::Keeper;
+pub use service::{ServiceInfo, ServicePort};
+
+use crate::api::connections::Connections;
+use crate::pod::changed::Changed;
+use crate::source::desired::{DesiredPod, Origin};
+use book::{Answer, Book, Slot, Subject};
+use fetch::DEADLINE;
+use manifests::Manifests;
+
+/// An absence that was heard of so long ago is asked about again: its end may be on its way.
+const ABSENCE_LASTS: Duration = Duration::from_secs(1);
 
 /// Which object.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,6 +67,31 @@ pub enum Kind {
     ConfigMap,
     /// `secrets`.
     Secret,
+}
+
+/// How changes of objects are noticed: `configMapAndSecretChangeDetectionStrategy`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Strategy {
+    /// By a watch.
+    #[default]
+    Watch,
+    /// By asking once a minute. Who wants an object gets one that is no older than that, and none from before its pod
+    /// came.
+    Cache,
+    /// By asking once a minute, and whenever somebody wants an object.
+    Get,
+}
+
+impl Strategy {
+    /// By its name in a KubeletConfiguration, whose validation admits no other.
+    #[must_use]
+    pub fn named(name: &str) -> Self {
+        match name {
+            "Cache" => Self::Cache,
+            "Get" => Self::Get,
+            _ => Self::Watch,
+        }
+    }
 }
 
 impl Kind {
@@ -51,26 +114,163 @@ impl Reference {
 }
 
 /// The objects. Cheap to clone; all clones are one.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone)]
 pub struct Objects {
-    fetch: Option<Fetch>,
+    book: Arc<Book>,
+    supply: Supply,
+}
+
+/// Where objects come from.
+#[derive(Clone)]
+enum Supply {
+    /// Files.
+    Manifests(Manifests),
+    /// An API server; nothing is followed without a strategy.
+    Server(Fetch, Option<Strategy>),
+}
+
+impl Default for Objects {
+    /// No API server, and no manifest until the first are read.
+    fn default() -> Self {
+        Self { book: Arc::default(), supply: Supply::Manifests(Manifests::default()) }
+    }
 }
 
 impl Objects {
-    /// Objects of this API server.
+    /// Objects of this API server, each asked for whenever it is wanted, and never watched.
     #[must_use]
     pub fn new(client: Client) -> Self {
-        Self { fetch: Some(Fetch::new(client)) }
+        Self { book: Arc::default(), supply: Supply::Server(Fetch::new(client), None) }
     }
 
-    /// The object as it is now; none if it does not exist. Takes at most some seconds.
+    /// Objects of this API server, and the loop that follows them: calls go over `calls`, watches over `watches`.
+    #[must_use]
+    pub fn following(calls: Client, watches: Connections, strategy: Strategy) -> (Self, Keeper) {
+        let (fetch, book) = (Fetch::new(calls), Arc::<Book>::default());
+        let keeper = Keeper::new(Arc::clone(&book), fetch.clone(), watches, strategy);
+        (Self { book, supply: Supply::Server(fetch, Some(strategy)) }, keeper)
+    }
+
+    /// The pod refers to its objects from now on, and to those of its last version no longer. Again with the same pod
+    /// changes nothing.
+    pub fn hold(&self, pod: &DesiredPod) {
+        let mut subjects: BTreeSet<Subject> =
+            references::references(&pod.pod).into_iter().map(Subject::Object).collect();
+        match self.supply {
+            // What a manifest refers to is in manifests, and these are refused where there is an API server.
+            Supply::Server(..) if pod.origin == Origin::Api => drop(subjects.insert(Subject::Services)),
+            Supply::Server(..) => subjects.clear(),
+            Supply::Manifests(_) => {}
+        }
+        let is_old = |strategy| strategy == Strategy::Cache && self.book.holds_other(&pod.uid, &subjects);
+        if matches!(self.supply, Supply::Server(_, Some(strategy)) if is_old(strategy)) {
+            self.book.age(&subjects);
+        }
+        self.book.hold(&pod.uid, subjects, Instant::now());
+    }
+
+    /// The pod is gone; what nobody refers to is dropped some minutes later. One that was never held is no error.
+    pub fn release(&self, uid: &PodUid) {
+        self.book.release(uid, Instant::now());
+        if !matches!(self.supply, Supply::Server(_, Some(_))) {
+            // Nothing is kept that would be worth keeping.
+            self.book.drop_unused(Instant::now(), Duration::ZERO);
+        }
+    }
+
+    /// The object; none if it does not exist. What is followed is there at once but for the first time; else this takes
+    /// at most some seconds.
     pub async fn get(&self, reference: &Reference) -> Result<Option<Arc<Data>>, FetchError> {
-        let Some(fetch) = &self.fetch else { return Err(FetchError::NoServer) };
-        Ok(fetch.object(reference).await?.map(Arc::new))
+        match &self.supply {
+            Supply::Manifests(manifests) => manifests.get(reference, DEADLINE).await,
+            Supply::Server(fetch, None | Some(Strategy::Get)) => {
+                Ok(fetch.object(reference).await?.map(Arc::new))
+            }
+            Supply::Server(_, Some(strategy)) => {
+                let known = |slot: &Slot| match (strategy, &slot.known) {
+                    (Strategy::Cache, _) => slot.is_fresh(Instant::now(), follow::POLL * 2),
+                    (_, Some(Answer::Object(Some(_)))) => true,
+                    _ => slot.is_fresh(Instant::now(), ABSENCE_LASTS),
+                };
+                self.heard(&Subject::Object(reference.clone()), known).await?.object()
+            }
+        }
+    }
+
+    /// The Services of a namespace, by name. Waits some seconds for the first list, and fails without it. Without an
+    /// API server there are none.
+    pub async fn services(&self, namespace: &str) -> Result<Arc<[ServiceInfo]>, FetchError> {
+        if matches!(self.supply, Supply::Manifests(_)) {
+            return Ok(Arc::default());
+        }
+        let slot = self.heard(&Subject::Services, |slot| slot.known.is_some()).await;
+        match slot?.known {
+            Some(Answer::Services(all)) => Ok(all.get(namespace).cloned().unwrap_or_default()),
+            Some(Answer::Object(_)) | None => Err(FetchError::Unsynced),
+        }
+    }
+
+    /// The word on a subject, once it is as wanted or was asked for anew.
+    async fn heard(&self, subject: &Subject, is_wanted: impl Fn(&Slot) -> bool) -> Result<Slot, FetchError> {
+        let (mut slot, asked) = self.book.read(subject, Instant::now());
+        let tries = {
+            let slot = slot.borrow_and_update();
+            if is_wanted(&slot) {
+                return Ok(slot.clone());
+            }
+            slot.tries
+        };
+        if tries > 0 {
+            asked.notify_one();
+        }
+        // The follower's call has the same deadline, and waits for others' before it.
+        let heard = tokio::time::timeout(DEADLINE, slot.wait_for(|slot| slot.tries != tries)).await;
+        match heard {
+            Ok(Ok(slot)) => Ok(slot.clone()),
+            Ok(Err(_)) | Err(_) => Err(FetchError::Silent),
+        }
+    }
+
+    /// Pods of which an object that they hold is not as it was, or was heard of for the first time. For one reader.
+    #[must_use]
+    pub fn changed(&self) -> &Changed {
+        &self.book.changed
+    }
+
+    /// How many objects are followed, or kept for whoever may come.
+    #[must_use]
+    pub fn followed(&self) -> usize {
+        self.book.len()
+    }
+
+    /// Manifests will be told of: whoever wants one waits until then. Nothing where an API server is the source.
+    pub fn expect_manifests(&self) {
+        if let Supply::Manifests(manifests) = &self.supply {
+            manifests.expect();
+        }
+    }
+
+    /// These are all the manifests that there are.
+    pub fn tell_manifests(&self, found: manifests::Found) {
+        if let Supply::Manifests(manifests) = &self.supply {
+            self.book.mark(manifests.set(found).iter());
+        }
     }
 
     /// For tokens, which are asked for and never shared.
     pub(crate) fn fetch(&self) -> Result<&Fetch, FetchError> {
-        self.fetch.as_ref().ok_or(FetchError::NoServer)
+        match &self.supply {
+            Supply::Server(fetch, _) => Ok(fetch),
+            Supply::Manifests(_) => Err(FetchError::NoServer),
+        }
     }
 }
+
+impl fmt::Debug for Objects {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("Objects")
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,16 +1,15 @@
 //! Carries out one step on the runtime and the disk. Decides nothing: what to do came from the plan, and what an
 //! end means is for the next plan, made from a fresh look.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Container as Spec;
 use pinnace_cri::client::Client;
 use pinnace_cri::error::Error;
-use pinnace_cri::id::{ContainerId, PodUid, SandboxId};
+use pinnace_cri::id::{ContainerId, SandboxId};
 use pinnace_cri::image::Image;
 use pinnace_cri::v1::ImageSpec;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::chain::Chain;
 use crate::clock::Clock;
@@ -18,13 +17,17 @@ use crate::disk::Disk;
 use crate::events::EventLog;
 use crate::image::{self, Images};
 use crate::journal::Journal;
+use crate::objects::Objects;
+use crate::pod::admit::Place;
 use crate::pod::container::{self, Site};
 use crate::pod::job::{Done, Failure, Job};
-use crate::pod::paths::{self, Dirs, is_component};
+use crate::pod::paths::{Dirs, is_component};
 use crate::pod::prepare::{self, Instance};
-use crate::pod::sandbox;
 use crate::pod::slots::Slots;
 use crate::pod::step::Step;
+use crate::pod::traces;
+use crate::pod::userns::Userns;
+use crate::runtime::watch::RuntimeState;
 use crate::volume::{self, Volumes};
 
 /// What all pods' steps are carried out with.
@@ -50,10 +53,20 @@ pub struct Actor {
     pub teardowns: Slots,
     /// Images, and the pulls of them.
     pub images: Images,
+    /// Set-ups of volumes.
+    pub set_ups: Slots,
     /// Notified when an image was pulled.
     pub pulled: Arc<Notify>,
     /// The pods' volumes.
     pub volumes: Volumes,
+    /// What pods refer to.
+    pub objects: Objects,
+    /// The node, as containers are told of it.
+    pub place: watch::Receiver<Arc<Place>>,
+    /// What the runtime says of itself.
+    pub runtime: watch::Receiver<RuntimeState>,
+    /// The pods' user namespaces.
+    pub userns: Userns,
 }
 
 impl Actor {
@@ -62,8 +75,8 @@ impl Actor {
         let place = job.place;
         let slots = match &job.step {
             Step::EnsureImage { .. } => return Box::pin(self.ensure_image(&job)).await,
-            // Not the runtime's work: their calls have bounds of their own.
-            Step::SetUpVolumes => return Box::pin(volume::step::set_up(&self, &job)).await,
+            // Not the runtime's work.
+            Step::SetUpVolumes => self.set_ups.clone(),
             Step::TearDownVolumes => return Box::pin(volume::step::tear_down(&self, &job)).await,
             step if step.is_teardown() => self.teardowns.clone(),
             _ => self.creates.clone(),
@@ -134,7 +147,6 @@ impl Actor {
 
     async fn run_sandbox(&self, job: &Job, attempt: u32) -> Result<Done, Failure> {
         let (Some(pod), Some(names)) = (&job.pod, &job.names) else { return Err(no_spec()) };
-        let config = sandbox::config(pod, attempt, &self.dirs, &self.site.owner).ok_or_else(no_spec)?;
         if attempt > 0 {
             let message = "Pod sandbox changed, it will be killed and re-created.";
             self.events.normal(&job.object, "SandboxChanged", message, self.clock.now().wall);
@@ -146,18 +158,19 @@ impl Actor {
             disk.create_dir_all(&logs)
         })
         .await?;
-        match self.client.run_sandbox(config, "").await {
-            Ok(_) => Ok(Done::Changed),
-            Err(error) => {
-                let failure = Failure::call("FailedCreatePodSandBox", true, &error);
-                // A pod that is to go may take its sandbox away in the making: that is no failure of it.
-                if !job.leaving.is_cancelled() {
-                    let message = format!("Failed to create pod sandbox: {}", failure.message);
-                    let wall = self.clock.now().wall;
-                    self.events.warning(&job.object, "FailedCreatePodSandBox", &message, wall);
-                }
-                Err(failure)
-            }
+        let config = Box::pin(prepare::sandbox(self, job, pod, attempt)).await;
+        let config = config.inspect_err(|failure| self.sandbox_failed(job, failure))?;
+        let made = self.client.run_sandbox(config, "").await;
+        let made = made.map_err(|error| Failure::call("FailedCreatePodSandBox", true, &error));
+        made.inspect_err(|failure| self.sandbox_failed(job, failure)).map(|_| Done::Changed)
+    }
+
+    fn sandbox_failed(&self, job: &Job, failure: &Failure) {
+        // A pod that is to go may take its sandbox away in the making: that is no failure of it.
+        if !job.leaving.is_cancelled() {
+            let message = format!("Failed to create pod sandbox: {}", failure.message);
+            let wall = self.clock.now().wall;
+            self.events.warning(&job.object, "FailedCreatePodSandBox", &message, wall);
         }
     }
 
@@ -191,12 +204,12 @@ impl Actor {
             sandbox_attempt,
             attempt: wanted.attempt,
             image_ref: wanted.image_ref,
+            sandbox_ips: &job.ips,
         };
         let prepared = Box::pin(prepare::prepare(self, instance)).await;
         let prepared = prepared.inspect_err(|failure| self.error(job, wanted.name, &failure.message))?;
         let config = container::config(instance, prepared, &self.site);
-        let around =
-            sandbox::config(pod, sandbox_attempt, &self.dirs, &self.site.owner).ok_or_else(no_spec)?;
+        let around = Box::pin(prepare::sandbox(self, job, pod, sandbox_attempt)).await?;
         match self.client.create_container(sandbox, config, around).await {
             Ok(id) => {
                 let object = job.container(wanted.name);
@@ -295,19 +308,13 @@ impl Actor {
 
     async fn remove_traces(&self, job: &Job) -> Result<Done, Failure> {
         let (dirs, uid) = (self.dirs.clone(), job.uid.clone());
-        self.on_disk("", move |disk| {
-            // Links first, and by where they lead: the names that they are made of may not be known any more.
-            for link in links_of(disk, &dirs, &uid)? {
-                disk.remove_file(&link)?;
-            }
-            let logs = disk.list(&dirs.pod_logs)?;
-            for logs in logs.iter().filter(|path| paths::are_logs_of(path, &uid)) {
-                disk.remove_tree(logs)?;
-            }
-            // The last to go, for the same reason that it is the first to be made.
-            disk.remove_tree(&dirs.pod(&uid))
-        })
-        .await?;
+        let removed = self.on_disk("", move |disk| traces::remove(disk, &dirs, &uid)).await;
+        if let (Err(failure), true) = (&removed, job.names.is_some()) {
+            let message = format!("error removing the pod's directories: {}", failure.message);
+            self.events.warning(&job.object, "FailedCleanUp", &message, self.clock.now().wall);
+        }
+        removed?;
+        self.userns.release(&job.uid);
         Ok(Done::TracesGone)
     }
 
@@ -328,16 +335,6 @@ impl Actor {
     pub(crate) async fn image(&self, image: &ImageSpec) -> Result<Option<Image>, Error> {
         self.client.image_status(image.clone()).await
     }
-}
-
-/// Links for log collectors that lead to a pod's logs.
-fn links_of(disk: &dyn Disk, dirs: &Dirs, uid: &PodUid) -> std::io::Result<Vec<PathBuf>> {
-    let Some(links) = &dirs.container_logs else { return Ok(Vec::new()) };
-    let leads_to_it = |link: &PathBuf| {
-        let target = std::fs::read_link(link);
-        target.is_ok_and(|target| target.ancestors().any(|dir| paths::are_logs_of(dir, uid)))
-    };
-    Ok(disk.list(links)?.into_iter().filter(leads_to_it).collect())
 }
 
 /// The instance to make.

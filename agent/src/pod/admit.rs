@@ -4,6 +4,8 @@
 //! (`pkg/kubelet/lifecycle/predicate.go`). A pod that the journal knows as admitted is never judged again.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{
@@ -11,7 +13,11 @@ use k8s_openapi::api::core::v1::{
 };
 
 use crate::pod::resources::{self, is_critical};
+use crate::pod::security::sysctl::Allowlist;
 use crate::source::desired::{DesiredPod, Origin};
+
+pub mod features;
+mod security;
 
 /// How long labels may be missing: they are often set a moment after the node has registered.
 pub const LABEL_PATIENCE: Duration = Duration::from_secs(30);
@@ -29,8 +35,18 @@ pub struct Place {
     pub is_known: bool,
     /// What pods may ask for together: CPU in thousandths, all else in whole units. What is not in it is not judged.
     pub allocatable: BTreeMap<String, i64>,
-    /// Groups of a pod can be taken from its spec alone (`supplementalGroupsPolicy: Strict`).
-    pub strict_groups: bool,
+    /// Groups of a pod can be taken from its spec alone (`supplementalGroupsPolicy: Strict`); none until the runtime has
+    /// said it.
+    pub strict_groups: Option<bool>,
+    /// Kernel parameters that pods may set.
+    pub sysctls: Arc<Allowlist>,
+    /// AppArmor is enabled in the kernel.
+    pub app_armor: bool,
+    /// Addresses of the node, the primary one first, one of each family at most; empty while they are not known.
+    /// Nothing is judged by them.
+    pub ips: Vec<IpAddr>,
+    /// What the node has for pods, in the units of `allocatable`, as containers are told it. Nothing is judged by it.
+    pub room: BTreeMap<String, i64>,
 }
 
 impl Place {
@@ -45,7 +61,11 @@ impl Place {
             taints: Vec::new(),
             is_known: true,
             allocatable: BTreeMap::from([("pods".to_owned(), i64::from(max_pods))]),
-            strict_groups: false,
+            strict_groups: None,
+            sysctls: Arc::new(Allowlist::safe(None)),
+            app_armor: false,
+            ips: Vec::new(),
+            room: BTreeMap::new(),
         }
     }
 }
@@ -84,7 +104,10 @@ pub enum Verdict {
 #[must_use]
 pub fn judge(pod: &DesiredPod, place: &Place, others: &[Neighbour<'_>], waited: Duration) -> Verdict {
     let Some(spec) = pod.pod.spec.as_ref() else { return Verdict::Admit };
-    if let Some(verdict) = system(pod, spec, place) {
+    if let Some(verdict) = security::sysctls(spec, place).or_else(|| system(pod, spec)) {
+        return verdict;
+    }
+    if let Some(verdict) = security::groups(spec, place) {
         return verdict;
     }
     if let Some(verdict) = amounts(pod, spec, place, others) {
@@ -103,7 +126,7 @@ pub fn judge(pod: &DesiredPod, place: &Place, others: &[Neighbour<'_>], waited: 
     if !is_static && place.taints.iter().any(|taint| expels(taint, spec.tolerations.as_deref())) {
         return predicate("TaintToleration", "node(s) had taints that the pod didn't tolerate");
     }
-    Verdict::Admit
+    security::app_armor(pod, place).unwrap_or(Verdict::Admit)
 }
 
 fn reject(reason: &str, message: &str) -> Verdict {
@@ -118,21 +141,15 @@ fn wait(waiting_for: &str) -> Verdict {
     Verdict::Wait { waiting_for: waiting_for.to_owned(), left: None }
 }
 
-fn system(pod: &DesiredPod, spec: &PodSpec, place: &Place) -> Option<Verdict> {
+fn system(pod: &DesiredPod, spec: &PodSpec) -> Option<Verdict> {
     let label = pod.pod.metadata.labels.as_ref().and_then(|labels| labels.get("kubernetes.io/os"));
     if label.is_some_and(|os| os != "linux") {
         let message = "Failed to admit pod as the `kubernetes.io/os` label doesn't match node label";
         return Some(reject("PodOSSelectorNodeLabelDoesNotMatch", message));
     }
-    if spec.os.as_ref().is_some_and(|os| os.name != "linux") {
+    spec.os.as_ref().is_some_and(|os| os.name != "linux").then(|| {
         let message = "Failed to admit pod as the OS field doesn't match node OS";
-        return Some(reject("PodOSNotSupported", message));
-    }
-    let policy =
-        spec.security_context.as_ref().and_then(|context| context.supplemental_groups_policy.as_deref());
-    (policy == Some("Strict") && !place.strict_groups).then(|| {
-        let message = "SupplementalGroupsPolicy=Strict is not supported in this node";
-        reject("SupplementalGroupsPolicyNotSupported", message)
+        reject("PodOSNotSupported", message)
     })
 }
 

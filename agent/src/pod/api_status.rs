@@ -26,6 +26,7 @@ mod written;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use address::sorted;
 pub use conditions::is_ours;
 pub use phase::is_terminal;
 

@@ -12,7 +12,7 @@ use crate::pod::paths::log_path;
 use crate::pod::prepare::{Instance, Prepared};
 use crate::pod::resources::{self, Node};
 use crate::pod::sandbox::identity;
-use crate::pod::security;
+use crate::pod::{dns, security};
 use crate::source::desired::DesiredPod;
 
 /// Where a container finds its termination message if its spec names no path.
@@ -27,6 +27,8 @@ pub struct Site {
     pub node: Node,
     /// Security defaults.
     pub security: security::Defaults,
+    /// Names: the cluster's DNS.
+    pub dns: dns::Settings,
 }
 
 /// Builds the message.
@@ -35,6 +37,9 @@ pub fn config(instance: Instance<'_>, prepared: Prepared, site: &Site) -> Contai
     let Instance { pod, spec: pod_spec, container: spec, attempt, image_ref, .. } = instance;
     let image = spec.image.clone().unwrap_or_default();
     let message = message_mount(spec, &prepared.message_file);
+    // In the kubelet's order.
+    let mut mounts: Vec<Mount> = prepared.mounts.into_iter().chain([message]).collect();
+    security::map_ids(&mut mounts, &prepared.security);
     ContainerConfig {
         metadata: Some(ContainerMetadata { name: spec.name.clone(), attempt }),
         image: Some(ImageSpec {
@@ -42,12 +47,11 @@ pub fn config(instance: Instance<'_>, prepared: Prepared, site: &Site) -> Contai
             user_specified_image: image.clone(),
             ..ImageSpec::default()
         }),
-        command: spec.command.clone().unwrap_or_default(),
-        args: spec.args.clone().unwrap_or_default(),
+        command: prepared.command,
+        args: prepared.args,
         working_dir: spec.working_dir.clone().unwrap_or_default(),
         envs: prepared.env,
-        // In the kubelet's order.
-        mounts: prepared.mounts.into_iter().chain([message]).collect(),
+        mounts,
         labels: container_labels(pod, spec, &site.owner),
         annotations: annotations(pod, spec, attempt, &image),
         log_path: log_path(&spec.name, attempt),
@@ -56,7 +60,7 @@ pub fn config(instance: Instance<'_>, prepared: Prepared, site: &Site) -> Contai
         tty: spec.tty.unwrap_or(false),
         linux: Some(LinuxContainerConfig {
             resources: Some(resources::of_container(pod_spec, spec, site.node)),
-            security_context: Some(security::of_container(pod_spec, spec, &site.security)),
+            security_context: Some(prepared.security),
         }),
         ..ContainerConfig::default()
     }
@@ -113,11 +117,7 @@ mod tests {
     fn built(container: Value) -> ContainerConfig {
         let spec = json!({ "terminationGracePeriodSeconds": 7, "containers": [container] });
         let pod = example::manifest("u1", "ns", "web", json!({ "metadata": {}, "spec": spec }));
-        let site = Site {
-            owner: "node1".into(),
-            node: Node { memory: 4 << 30, cfs_period: Some(100_000) },
-            security: security::Defaults { seccomp_default: false, seccomp_root: "/r/seccomp".into() },
-        };
+        let site = example::site();
         let spec = pod.pod.spec.as_ref().unwrap();
         let names = PodNames::new(&pod.namespace, &pod.name, &pod.uid).unwrap();
         let instance = Instance {
@@ -128,9 +128,18 @@ mod tests {
             sandbox_attempt: 0,
             attempt: 2,
             image_ref: "sha256:1",
+            sandbox_ips: &[],
         };
         let volume = Mount { container_path: "/v".into(), ..Mount::default() };
-        let prepared = Prepared { message_file: "/r/m".into(), mounts: vec![volume], ..Prepared::default() };
+        let words = |words: &Option<Vec<String>>| words.clone().unwrap_or_default();
+        let container = &spec.containers[0];
+        let prepared = Prepared {
+            message_file: "/r/m".into(),
+            command: words(&container.command),
+            args: words(&container.args),
+            mounts: vec![volume],
+            ..Prepared::default()
+        };
         config(instance, prepared, &site)
     }
 
@@ -152,7 +161,6 @@ mod tests {
             ("terminationMessagePath", json!("/a")),
             ("terminationMessagePolicy", json!("FallbackToLogsOnError")),
             ("resources", json!({ "limits": { "memory": "1Gi" } })),
-            ("securityContext", json!({ "runAsUser": 5 })),
             ("image", json!("i:2")),
         ] {
             let mut changed = plain();

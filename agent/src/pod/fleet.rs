@@ -240,8 +240,8 @@ impl Fleet {
         let wall = self.tools.actor.clock.now().wall;
         for held in &pod.held {
             let object = Object::pod(pod.namespace.as_str(), pod.name.as_str(), pod.uid.clone());
-            let message = format!("Pod is not started: {}: {}", held.field, held.reason);
-            self.tools.actor.events.warning(object, "Held", &message, wall);
+            let (reason, message) = held.event();
+            self.tools.actor.events.warning(object, reason, &message, wall);
         }
     }
 
@@ -299,6 +299,9 @@ impl Fleet {
     }
 
     fn enlist(&mut self, uid: PodUid, face: Face, stop: &CancellationToken) {
+        if let Some(pod) = &face.pod {
+            self.tools.actor.objects.hold(pod);
+        }
         let (wish, _) = watch::channel(face.wish.clone());
         let card = Arc::new(Card::new(uid.clone(), face));
         self.cards.put(Arc::clone(&card));
@@ -341,7 +344,11 @@ impl Fleet {
     /// The same pod with another spec, as a manifest that names its UID may have.
     fn update(&self, pod: &Arc<DesiredPod>) {
         let Some(member) = self.members.get(&pod.uid) else { return };
+        if !member.card.is_finished() {
+            self.tools.actor.objects.hold(pod);
+        }
         member.card.update(|face| face.pod = Some(Arc::clone(pod)));
+        self.tools.actor.volumes.update(pod);
         // Whom the journal names as admitted a restart lets in unasked.
         if matches!(*member.wish.borrow(), Wish::Run | Wish::Gone(_)) {
             self.tools.actor.journal.record(admission(pod, &self.tools.actor.clock.now()), Class::Soon);
@@ -375,6 +382,7 @@ impl Fleet {
             End::Vanished => {
                 self.members.remove(uid);
                 self.cards.remove(uid);
+                self.tools.actor.objects.release(uid);
                 let entry = Entry { uid: uid.clone(), what: What::Forgotten };
                 self.tools.actor.journal.record(entry, Class::Soon);
                 tracing::info!(%uid, "pod is gone");

@@ -1,5 +1,6 @@
 //! A step on its way to the runtime and back: what it is carried out with, what it achieved, why it failed. Values.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use pinnace_cri::error::Error;
@@ -32,6 +33,8 @@ pub struct Job {
     pub place: Order,
     /// Cancelled when the pod is to go: nothing further is started.
     pub leaving: CancellationToken,
+    /// Addresses of the sandbox that the step is in; empty where there is none, or it has none.
+    pub ips: Vec<IpAddr>,
     /// What must be on disk before the step.
     pub before: Vec<Entry>,
 }

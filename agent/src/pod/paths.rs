@@ -7,6 +7,14 @@ use std::path::{Component, Path, PathBuf};
 
 use pinnace_cri::id::PodUid;
 
+use crate::volume::plan::Plugin;
+
+/// Name of the directory of a pod's volumes.
+pub const VOLUMES: &str = "volumes";
+/// Name of the directory of what containers are shown of a part of a volume
+/// (`pkg/volume/util/subpath/subpath_linux.go`).
+pub const SUB_PATHS: &str = "volume-subpaths";
+
 /// The directories of one instance of the agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dirs {
@@ -62,16 +70,35 @@ impl Dirs {
         self.pod(uid).join("containers").join(container)
     }
 
+    /// The pod's `/etc/hosts`, the kubelet's own place for it.
+    #[must_use]
+    pub fn hosts(&self, uid: &PodUid) -> PathBuf {
+        self.pod(uid).join("etc-hosts")
+    }
+
     /// Directory of a pod's volumes.
     #[must_use]
     pub fn volumes(&self, uid: &PodUid) -> PathBuf {
-        self.pod(uid).join("volumes")
+        self.pod(uid).join(VOLUMES)
     }
 
-    /// Directory of a projected volume, the kubelet's own place for it; `name` must be one component.
+    /// Where a part of a volume is mounted for a container, by the number of its mount in the spec; both names must be
+    /// one component.
     #[must_use]
-    pub fn projected_volume(&self, uid: &PodUid, name: &str) -> PathBuf {
-        self.volumes(uid).join("kubernetes.io~projected").join(name)
+    pub fn sub_path(&self, uid: &PodUid, volume: &str, container: &str, index: usize) -> PathBuf {
+        self.pod(uid).join(SUB_PATHS).join(volume).join(container).join(index.to_string())
+    }
+
+    /// Directory of a volume, the kubelet's own place for it; `name` must be one component.
+    #[must_use]
+    pub fn volume(&self, uid: &PodUid, plugin: Plugin, name: &str) -> PathBuf {
+        self.volumes(uid).join(plugin.directory()).join(name)
+    }
+
+    /// What says of a volume on the disk that it is whole, the kubelet's own place for it.
+    #[must_use]
+    pub fn volume_mark(&self, uid: &PodUid, plugin: Plugin, name: &str) -> PathBuf {
+        self.pod(uid).join("plugins").join(plugin.directory()).join(name).join("ready")
     }
 
     /// Log directory of a pod: the sandbox's `log_directory`.

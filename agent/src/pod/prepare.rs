@@ -2,19 +2,26 @@
 //! elsewhere. Each part has a file of its own; this one puts them in order. A failure is the container's
 //! `CreateContainerConfigError`, and nothing was made in the runtime by then.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use k8s_openapi::api::core::v1::{Container, PodSpec};
-use pinnace_cri::v1::{KeyValue, Mount};
+use pinnace_cri::v1::{KeyValue, LinuxContainerSecurityContext, Mount, PodSandboxConfig};
 
+use crate::events::Object;
 use crate::pod::act::Actor;
-use crate::pod::job::Failure;
+use crate::pod::dns::resolv_conf::{self, MOST};
+use crate::pod::env::Environment;
+use crate::pod::job::{Failure, Job};
 use crate::pod::paths::PodNames;
-use crate::pod::{env, mounts, security};
+use crate::pod::{dns, env, hostname, hosts, mounts, sandbox, secure, surroundings};
 use crate::source::desired::DesiredPod;
+use crate::volume::{image, reach, sub_path};
 
 /// Waiting reason of what cannot be prepared.
 pub const REASON: &str = "CreateContainerConfigError";
+/// Reason of the event of a sandbox that cannot be made.
+const SANDBOX_REASON: &str = "FailedCreatePodSandBox";
 
 /// Which instance.
 #[derive(Debug, Clone, Copy)]
@@ -33,6 +40,16 @@ pub struct Instance<'a> {
     pub attempt: u32,
     /// The image as the runtime names it.
     pub image_ref: &'a str,
+    /// Addresses of the sandbox, in the runtime's order.
+    pub sandbox_ips: &'a [IpAddr],
+}
+
+impl Instance<'_> {
+    /// The pod, as events name it.
+    #[must_use]
+    pub fn object(&self) -> Object {
+        Object::pod(&self.pod.namespace, &self.pod.name, self.pod.uid.clone())
+    }
 }
 
 /// What was prepared.
@@ -42,21 +59,86 @@ pub struct Prepared {
     pub message_file: PathBuf,
     /// The environment.
     pub env: Vec<KeyValue>,
-    /// Volumes, in the order of the spec.
+    /// `command`, expanded.
+    pub command: Vec<String>,
+    /// `args`, expanded.
+    pub args: Vec<String>,
+    /// Volumes, in the order of the spec, and the pod's own `/etc/hosts`.
     pub mounts: Vec<Mount>,
+    /// The security context.
+    pub security: LinuxContainerSecurityContext,
 }
 
 /// Prepares an instance.
 pub(crate) async fn prepare(actor: &Actor, instance: Instance<'_>) -> Result<Prepared, Failure> {
-    let Instance { pod, spec, container, .. } = instance;
-    if let Some(why) = security::refuses_root(spec, container) {
-        return Err(Failure::plain(REASON, why));
+    let Instance { container, .. } = instance;
+    // First, since it may forbid the container: then nothing is made for it.
+    let security = secure::container(actor, instance).await?;
+    let message_file = lay_out(actor, instance).await?;
+    let around = surroundings::of(actor, instance).await;
+    let env = env::gather::environment(actor, instance, &around).await?;
+    let expanded = |words: &Option<Vec<String>>, what| {
+        let expanded = env.expand(words.as_deref().unwrap_or_default(), what);
+        expanded.map_err(|error| Failure::plain(REASON, error.to_string()))
+    };
+    let (command, args) = (expanded(&container.command, "command")?, expanded(&container.args, "args")?);
+    let mut mounts = mounts_of(actor, instance, &env).await?;
+    mounts.extend(hosts::mount(actor, instance, &around.pod_ips).await?);
+    Ok(Prepared { message_file, env: env.into_variables(), command, args, mounts, security })
+}
+
+/// The message for a pod's sandbox, for its making and again for each container's. The pod's directory must be there.
+pub(crate) async fn sandbox(
+    actor: &Actor,
+    job: &Job,
+    pod: &DesiredPod,
+    attempt: u32,
+) -> Result<PodSandboxConfig, Failure> {
+    let failed = |message: String| Failure::plain(SANDBOX_REASON, message);
+    let settings = &actor.site.dns;
+    let config = sandbox::config(pod, attempt, &actor.dirs, &actor.site);
+    let (Some(mut config), Some(spec)) = (config, pod.pod.spec.as_ref()) else {
+        return Err(failed("the pod's spec is not known".to_owned()));
+    };
+    let names = hostname::names(pod, spec, &settings.domain);
+    let secured = secure::sandbox(actor, pod, spec).await.map_err(|why| {
+        let named = format!("{}_{}({})", pod.name, pod.namespace, pod.uid);
+        failed(format!("failed to generate sandbox config for pod {named:?}: {why}"))
+    })?;
+    config.linux = Some(secured);
+    config.hostname = hostname::of_kernel(&names, spec).map_err(|error| failed(error.to_string()))?;
+    let host: Vec<u8> = match settings.resolv_conf.clone() {
+        Some(file) => actor.on_disk(SANDBOX_REASON, move |disk| disk.read(&file, MOST)).await?,
+        None => Vec::new(),
+    };
+    let host = resolv_conf::parse(&String::from_utf8_lossy(&host));
+    let formed = dns::form(&pod.namespace, spec, host, settings, &actor.place.borrow().ips);
+    let wall = actor.clock.now().wall;
+    if formed.missing_cluster_dns {
+        actor.events.warning(Object::node(""), "MissingClusterDNS", dns::MISSING, wall);
+        actor.events.warning(&job.object, "MissingClusterDNS", &dns::missing(pod), wall);
     }
-    Ok(Prepared {
-        message_file: lay_out(actor, instance).await?,
-        env: env::variables(container.env.as_deref().unwrap_or_default()),
-        mounts: mounts::of_volumes(&pod.uid, container, &actor.dirs),
-    })
+    for message in &formed.cut {
+        actor.events.warning(&job.object, "DNSConfigForming", message, wall);
+    }
+    config.dns_config = Some(formed.config);
+    Ok(config)
+}
+
+async fn mounts_of(actor: &Actor, instance: Instance<'_>, env: &Environment) -> Result<Vec<Mount>, Failure> {
+    let Instance { pod, spec, container, .. } = instance;
+    reach::until_answered(actor, instance).await?;
+    let sub_paths = sub_path::prepare(actor, instance, env).await?;
+    let images = image::of_container(actor, instance).await?;
+    let around = mounts::Around {
+        uid: &pod.uid,
+        dirs: &actor.dirs,
+        sub_paths: &sub_paths,
+        images: &images,
+        // The default handler's name is empty.
+        recursive_read_only: actor.runtime.borrow().mounts_read_only_recursively(""),
+    };
+    mounts::of_volumes(spec, container, &around).map_err(|why| Failure::plain(REASON, why))
 }
 
 /// Directories and the file for the termination message, which the container's user must be able to write.

@@ -4,20 +4,20 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{ContainerPort, PodSpec};
 use pinnace_cri::labels;
-use pinnace_cri::v1::{LinuxPodSandboxConfig, PodSandboxConfig, PodSandboxMetadata, PortMapping, Protocol};
+use pinnace_cri::v1::{PodSandboxConfig, PodSandboxMetadata, PortMapping, Protocol};
 
+use crate::pod::container::Site;
+use crate::pod::hostname;
 use crate::pod::paths::{Dirs, PodNames};
-use crate::pod::security;
 use crate::source::desired::DesiredPod;
 
-/// Longest host name, in bytes.
-const HOSTNAME_BYTES: usize = 63;
-
-/// Builds the message; none if the pod's names cannot be paths, which validation rules out.
+/// Builds the message, without what has to be read for it: DNS and the Linux part. None if the pod's names cannot be
+/// paths, which validation rules out. A full host name that is too long is cut to the short one.
 #[must_use]
-pub fn config(pod: &DesiredPod, attempt: u32, dirs: &Dirs, owner: &str) -> Option<PodSandboxConfig> {
+pub fn config(pod: &DesiredPod, attempt: u32, dirs: &Dirs, site: &Site) -> Option<PodSandboxConfig> {
     let names = PodNames::new(&pod.namespace, &pod.name, &pod.uid)?;
     let spec = pod.pod.spec.as_ref()?;
+    let host = hostname::names(pod, spec, &site.dns.domain);
     Some(PodSandboxConfig {
         metadata: Some(PodSandboxMetadata {
             name: pod.name.clone(),
@@ -25,28 +25,13 @@ pub fn config(pod: &DesiredPod, attempt: u32, dirs: &Dirs, owner: &str) -> Optio
             namespace: pod.namespace.clone(),
             attempt,
         }),
-        hostname: hostname(pod, spec),
+        hostname: hostname::of_kernel(&host, spec).unwrap_or(host.host),
         log_directory: dirs.pod_log(&names).to_string_lossy().into_owned(),
         port_mappings: ports(spec),
-        labels: sandbox_labels(pod, owner),
+        labels: sandbox_labels(pod, &site.owner),
         annotations: pod.pod.metadata.annotations.clone().unwrap_or_default(),
-        linux: Some(LinuxPodSandboxConfig {
-            security_context: Some(security::of_sandbox(spec)),
-            ..LinuxPodSandboxConfig::default()
-        }),
         ..PodSandboxConfig::default()
     })
-}
-
-/// The host name in a network of the pod's own: its `hostname`, else its name, cut to 63 bytes
-/// and trimmed of `-` and `.`; none on the node's network.
-fn hostname(pod: &DesiredPod, spec: &PodSpec) -> String {
-    if spec.host_network.unwrap_or(false) {
-        return String::new();
-    }
-    let wanted = spec.hostname.as_deref().filter(|name| !name.is_empty()).unwrap_or(&pod.name);
-    let cut = wanted.get(..HOSTNAME_BYTES).unwrap_or(wanted);
-    cut.trim_end_matches(['-', '.']).to_owned()
 }
 
 fn sandbox_labels(pod: &DesiredPod, owner: &str) -> BTreeMap<String, String> {
@@ -101,7 +86,8 @@ mod tests {
         let manifest = json!({ "metadata": metadata, "spec": spec });
         let pod = example::manifest("u1", "ns", "web-node1", manifest);
         let dirs = Dirs { root: "/r".into(), pod_logs: "/l".into(), container_logs: None };
-        config(&pod, 3, &dirs, "node1").unwrap()
+        let site = example::site();
+        config(&pod, 3, &dirs, &site).unwrap()
     }
 
     fn plain() -> Value {
@@ -121,13 +107,16 @@ mod tests {
     }
 
     #[test]
-    fn the_host_name_is_cut_and_trimmed_and_absent_on_the_nodes_network() {
-        let named = |name: &str| built(json!({}), json!({ "hostname": name, "containers": [] })).hostname;
-        assert_eq!(named("db"), "db");
-        assert_eq!(named(""), "web-node1");
-        assert_eq!(named(&format!("{}-.b", "a".repeat(61))), "a".repeat(61));
-        let host = built(json!({}), json!({ "hostNetwork": true, "containers": [] }));
-        assert_eq!(host.hostname, "");
+    fn the_host_name_is_the_kernels_and_absent_on_the_nodes_network() {
+        let named = |spec: Value| built(json!({}), spec).hostname;
+        assert_eq!(named(json!({ "containers": [] })), "web-node1");
+        assert_eq!(named(json!({ "hostname": "db", "containers": [] })), "db");
+        assert_eq!(named(json!({ "hostNetwork": true, "containers": [] })), "");
+        let full = |subdomain: &str| {
+            named(json!({ "subdomain": subdomain, "setHostnameAsFQDN": true, "containers": [] }))
+        };
+        assert_eq!(full("sub"), "web-node1.sub.ns.svc.cluster.local");
+        assert_eq!(full(&"s".repeat(63)), "web-node1");
     }
 
     #[test]

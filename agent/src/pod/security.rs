@@ -1,42 +1,136 @@
 //! Security contexts as the runtime takes them. Pure; the container's word goes before the pod's.
 //!
-//! CRI reads an absent seccomp profile as unconfined, so every message carries one explicitly.
+//! CRI reads an absent seccomp profile as unconfined, so every message carries each choice explicitly. A spec that
+//! cannot be followed to the letter makes no message at all, but a [`Refusal`].
 
-use k8s_openapi::api::core::v1::{Container, PodSecurityContext, PodSpec, SeccompProfile, SecurityContext};
-use pinnace_cri::v1::security_profile::ProfileType;
+use std::path::PathBuf;
+
+use k8s_openapi::api::core::v1::{Container, PodSecurityContext, PodSpec, SELinuxOptions, SecurityContext};
 use pinnace_cri::v1::{
-    Capability, Int64Value, LinuxContainerSecurityContext, LinuxSandboxSecurityContext, NamespaceMode,
-    NamespaceOption, SecurityProfile, SupplementalGroupsPolicy, UserNamespace,
+    Capability, Int64Value, LinuxContainerSecurityContext, LinuxSandboxSecurityContext, Mount, NamespaceMode,
+    NamespaceOption, SeLinuxOption, SupplementalGroupsPolicy, UserNamespace,
 };
 
-/// Paths that a container without `procMount: Unmasked` does not see (`pkg/securitycontext/util.go`).
-const MASKED: [&str; 12] = [
-    "/proc/asound",
-    "/proc/acpi",
-    "/proc/interrupts",
-    "/proc/kcore",
-    "/proc/keys",
-    "/proc/latency_stats",
-    "/proc/timer_list",
-    "/proc/timer_stats",
-    "/proc/sched_debug",
-    "/proc/scsi",
-    "/sys/firmware",
-    "/sys/devices/virtual/powercap",
-];
-/// Paths that it sees read-only (the same source).
-const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+use crate::source::desired::DesiredPod;
 
-/// What the node's configuration adds.
+pub mod app_armor;
+mod proc_paths;
+pub mod seccomp;
+pub mod sysctl;
+pub mod user;
+
+use user::User;
+
+/// What the node adds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Defaults {
     /// `seccompDefault`: RuntimeDefault where a spec says nothing.
     pub seccomp_default: bool,
     /// Where Localhost profiles are.
-    pub seccomp_root: std::path::PathBuf,
+    pub seccomp_root: PathBuf,
+    /// AppArmor is enabled in the kernel.
+    pub app_armor: bool,
+    /// Paths of this machine that containers do not see, beside those of every machine.
+    pub masked: Vec<String>,
 }
 
-fn namespaces(spec: &PodSpec) -> NamespaceOption {
+impl Defaults {
+    /// A node that adds nothing.
+    #[must_use]
+    pub fn bare(seccomp_root: PathBuf) -> Self {
+        Self { seccomp_default: false, seccomp_root, app_armor: false, masked: Vec::new() }
+    }
+}
+
+/// Why a sandbox or a container is not made. The texts on users are the kubelet's
+/// (`pkg/kubelet/kuberuntime/security_context_others.go`).
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Root by its own word.
+    #[error("container's runAsUser breaks non-root policy (pod: {pod:?}, container: {container})")]
+    AsksForRoot {
+        /// `name_namespace(uid)`.
+        pod: String,
+        /// Name of the container.
+        container: String,
+    },
+    /// Root by the image's word.
+    #[error("container has runAsNonRoot and image will run as root (pod: {pod:?}, container: {container})")]
+    ImageIsRoot {
+        /// `name_namespace(uid)`.
+        pod: String,
+        /// Name of the container.
+        container: String,
+    },
+    /// A name may be root's.
+    #[error(
+        "container has runAsNonRoot and image has non-numeric user ({user}), cannot verify user is non-root \
+         (pod: {pod:?}, container: {container})"
+    )]
+    ImageNamesUser {
+        /// The image's user.
+        user: String,
+        /// `name_namespace(uid)`.
+        pod: String,
+        /// Name of the container.
+        container: String,
+    },
+    /// A Localhost profile without a name.
+    #[error("{field}.localhostProfile must be set if {field}.type is Localhost")]
+    NoProfile {
+        /// The field that holds the profile.
+        field: &'static str,
+    },
+    /// A profile's name that leads out of the profiles' directory, or is no name.
+    #[error("{field}.localhostProfile {profile:?} {reason}")]
+    BadProfile {
+        /// The field that holds the profile.
+        field: &'static str,
+        /// What it says.
+        profile: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// A value that this version does not know.
+    #[error("unknown {field} {value:?}")]
+    Unknown {
+        /// The field.
+        field: &'static str,
+        /// What it says.
+        value: String,
+    },
+    /// A sysctl that would be read as something else.
+    #[error("sysctl {name:?}: {reason}")]
+    Sysctl {
+        /// Its name.
+        name: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+}
+
+/// What a container's context is made from.
+#[derive(Debug, Clone)]
+pub struct Asked<'a> {
+    /// The pod.
+    pub pod: &'a DesiredPod,
+    /// Its spec.
+    pub spec: &'a PodSpec,
+    /// The container.
+    pub container: &'a Container,
+    /// Whom it runs as.
+    pub user: User,
+    /// The pod's user namespace.
+    pub userns: UserNamespace,
+}
+
+/// The user namespace of a pod that has none of its own. It is named, so that no runtime chooses.
+#[must_use]
+pub fn of_the_host() -> UserNamespace {
+    UserNamespace { mode: NamespaceMode::Node.into(), ..UserNamespace::default() }
+}
+
+fn namespaces(spec: &PodSpec, userns: UserNamespace) -> NamespaceOption {
     let node =
         |host: Option<bool>| if host.unwrap_or(false) { NamespaceMode::Node } else { NamespaceMode::Pod };
     let pid = match (spec.host_pid, spec.share_process_namespace) {
@@ -49,33 +143,7 @@ fn namespaces(spec: &PodSpec) -> NamespaceOption {
         ipc: node(spec.host_ipc).into(),
         pid: pid.into(),
         target_id: String::new(),
-        userns_options: Some(UserNamespace { mode: NamespaceMode::Node.into(), ..UserNamespace::default() }),
-    }
-}
-
-fn profile(kind: ProfileType, localhost_ref: String) -> SecurityProfile {
-    SecurityProfile { profile_type: kind.into(), localhost_ref }
-}
-
-fn seccomp(
-    container: Option<&SeccompProfile>,
-    pod: Option<&SeccompProfile>,
-    defaults: &Defaults,
-) -> SecurityProfile {
-    let Some(chosen) = container.or(pod) else {
-        let kind =
-            if defaults.seccomp_default { ProfileType::RuntimeDefault } else { ProfileType::Unconfined };
-        return profile(kind, String::new());
-    };
-    match chosen.type_.as_str() {
-        "Unconfined" => profile(ProfileType::Unconfined, String::new()),
-        "Localhost" => {
-            let file = chosen.localhost_profile.as_deref().unwrap_or_default();
-            let path = defaults.seccomp_root.join(file);
-            profile(ProfileType::Localhost, path.to_string_lossy().into_owned())
-        }
-        // Validation admits no other value; one that came by another way gets the safe profile.
-        _ => profile(ProfileType::RuntimeDefault, String::new()),
+        userns_options: Some(userns),
     }
 }
 
@@ -84,10 +152,11 @@ fn groups(pod: Option<&PodSecurityContext>) -> Vec<i64> {
     pod.and_then(|pod| pod.fs_group).into_iter().chain(supplemental).collect()
 }
 
-fn policy(pod: Option<&PodSecurityContext>) -> SupplementalGroupsPolicy {
+fn policy(pod: Option<&PodSecurityContext>) -> Result<SupplementalGroupsPolicy, Refusal> {
     match pod.and_then(|pod| pod.supplemental_groups_policy.as_deref()) {
-        Some("Strict") => SupplementalGroupsPolicy::Strict,
-        _ => SupplementalGroupsPolicy::Merge,
+        None | Some("" | "Merge") => Ok(SupplementalGroupsPolicy::Merge),
+        Some("Strict") => Ok(SupplementalGroupsPolicy::Strict),
+        Some(other) => Err(Refusal::Unknown { field: "supplementalGroupsPolicy", value: other.to_owned() }),
     }
 }
 
@@ -95,28 +164,39 @@ fn number(value: Option<i64>) -> Option<Int64Value> {
     value.map(|value| Int64Value { value })
 }
 
-/// Whether any container of the pod is privileged, which the sandbox must be told.
-fn is_privileged(spec: &PodSpec) -> bool {
-    spec.containers
-        .iter()
-        .filter_map(|container| container.security_context.as_ref())
-        .any(|context| context.privileged.unwrap_or(false))
+fn se_linux(options: &SELinuxOptions) -> SeLinuxOption {
+    let SELinuxOptions { user, role, type_, level } = options;
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    SeLinuxOption { user: text(user), role: text(role), r#type: text(type_), level: text(level) }
 }
 
-/// For the sandbox. Its own process always gets the runtime's seccomp profile.
-#[must_use]
-pub fn of_sandbox(spec: &PodSpec) -> LinuxSandboxSecurityContext {
+/// Whether any container of the pod is privileged, which the sandbox must be told.
+fn is_privileged(spec: &PodSpec) -> bool {
+    let ephemeral = spec.ephemeral_containers.iter().flatten().map(|container| &container.security_context);
+    let others = spec.init_containers.iter().flatten().chain(&spec.containers);
+    let contexts = others.map(|container| &container.security_context).chain(ephemeral);
+    contexts.flatten().any(|context| context.privileged == Some(true))
+}
+
+/// For the sandbox. Its own process always gets the runtime's profiles.
+pub fn of_sandbox(
+    spec: &PodSpec,
+    userns: UserNamespace,
+    defaults: &Defaults,
+) -> Result<LinuxSandboxSecurityContext, Refusal> {
     let pod = spec.security_context.as_ref();
-    LinuxSandboxSecurityContext {
-        namespace_options: Some(namespaces(spec)),
+    Ok(LinuxSandboxSecurityContext {
+        namespace_options: Some(namespaces(spec, userns)),
+        selinux_options: pod.and_then(|pod| pod.se_linux_options.as_ref()).map(se_linux),
         run_as_user: number(pod.and_then(|pod| pod.run_as_user)),
         run_as_group: number(pod.and_then(|pod| pod.run_as_group)),
         supplemental_groups: groups(pod),
-        supplemental_groups_policy: policy(pod).into(),
+        supplemental_groups_policy: policy(pod)?.into(),
         privileged: is_privileged(spec),
-        seccomp: Some(profile(ProfileType::RuntimeDefault, String::new())),
+        seccomp: Some(seccomp::runtime_default()),
+        apparmor: Some(app_armor::unasked(defaults.app_armor).0),
         ..LinuxSandboxSecurityContext::default()
-    }
+    })
 }
 
 fn capabilities(own: Option<&SecurityContext>) -> Option<Capability> {
@@ -129,137 +209,55 @@ fn capabilities(own: Option<&SecurityContext>) -> Option<Capability> {
 }
 
 /// For a container.
-#[must_use]
-pub fn of_container(
-    spec: &PodSpec,
-    container: &Container,
-    defaults: &Defaults,
-) -> LinuxContainerSecurityContext {
+#[expect(deprecated, reason = "runtimes that do not know the new field of AppArmor read the old one")]
+pub fn of_container(asked: Asked<'_>, defaults: &Defaults) -> Result<LinuxContainerSecurityContext, Refusal> {
+    let Asked { pod: whole, spec, container, user, userns } = asked;
     let pod = spec.security_context.as_ref();
     let own = container.security_context.as_ref();
-    let privileged = own.and_then(|own| own.privileged).unwrap_or(false);
-    let user = own.and_then(|own| own.run_as_user).or(pod.and_then(|pod| pod.run_as_user));
     let group = own.and_then(|own| own.run_as_group).or(pod.and_then(|pod| pod.run_as_group));
-    let masks = |paths: &[&str]| paths.iter().map(|path| (*path).to_owned()).collect::<Vec<_>>();
-    LinuxContainerSecurityContext {
+    let labels = own.and_then(|own| own.se_linux_options.as_ref());
+    let (run_as_user, run_as_username) = match user {
+        User::Id(id) => (number(Some(id)), String::new()),
+        User::Name(name) => (None, name),
+    };
+    let seccomp = seccomp::profile(
+        own.and_then(|own| own.seccomp_profile.as_ref()),
+        pod.and_then(|pod| pod.seccomp_profile.as_ref()),
+        defaults,
+    )?;
+    let (apparmor, apparmor_profile) = app_armor::profile(&whole.pod, spec, container, defaults.app_armor)?;
+    let hidden = proc_paths::of(own.and_then(|own| own.proc_mount.as_deref()), &defaults.masked)?;
+    Ok(LinuxContainerSecurityContext {
         capabilities: capabilities(own),
-        privileged,
-        namespace_options: Some(namespaces(spec)),
-        run_as_user: number(user),
+        privileged: own.and_then(|own| own.privileged).unwrap_or(false),
+        namespace_options: Some(namespaces(spec, userns)),
+        selinux_options: labels.or(pod.and_then(|pod| pod.se_linux_options.as_ref())).map(se_linux),
+        run_as_user,
+        run_as_username,
         run_as_group: number(group),
         readonly_rootfs: own.and_then(|own| own.read_only_root_filesystem).unwrap_or(false),
         supplemental_groups: groups(pod),
-        supplemental_groups_policy: policy(pod).into(),
+        supplemental_groups_policy: policy(pod)?.into(),
+        apparmor_profile,
+        // Whatever else it asks for: that escalation goes with privileged and CAP_SYS_ADMIN is for the API to see to.
         no_new_privs: own.and_then(|own| own.allow_privilege_escalation) == Some(false),
-        masked_paths: if privileged { Vec::new() } else { masks(&MASKED) },
-        readonly_paths: if privileged { Vec::new() } else { masks(&READ_ONLY) },
-        seccomp: Some(seccomp(
-            own.and_then(|own| own.seccomp_profile.as_ref()),
-            pod.and_then(|pod| pod.seccomp_profile.as_ref()),
-            defaults,
-        )),
+        masked_paths: hidden.masked,
+        readonly_paths: hidden.read_only,
+        seccomp: Some(seccomp),
+        apparmor: Some(apparmor),
         ..LinuxContainerSecurityContext::default()
-    }
-}
-
-/// Why a container that must not run as root may not be made; none if it may. A user that only the image names is
-/// not looked up yet: the gate holds such a pod.
-#[must_use]
-pub fn refuses_root(spec: &PodSpec, container: &Container) -> Option<String> {
-    let pod = spec.security_context.as_ref();
-    let own = container.security_context.as_ref();
-    let must = own.and_then(|own| own.run_as_non_root).or(pod.and_then(|pod| pod.run_as_non_root))?;
-    let user = own.and_then(|own| own.run_as_user).or(pod.and_then(|pod| pod.run_as_user));
-    (must && user == Some(0)).then(|| {
-        let name = &container.name;
-        format!("container's runAsUser breaks non-root policy (container: {name})")
     })
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    fn defaults(seccomp_default: bool) -> Defaults {
-        Defaults { seccomp_default, seccomp_root: "/r/seccomp".into() }
-    }
-
-    fn spec(pod: serde_json::Value, own: serde_json::Value) -> PodSpec {
-        let value =
-            json!({ "securityContext": pod, "containers": [{ "name": "c", "securityContext": own }] });
-        serde_json::from_value(value).unwrap()
-    }
-
-    fn set(pod: serde_json::Value, own: serde_json::Value) -> LinuxContainerSecurityContext {
-        let spec = spec(pod, own);
-        of_container(&spec, &spec.containers[0], &defaults(false))
-    }
-
-    #[test]
-    fn each_field_of_the_container_changes_the_message() {
-        let plain = set(json!({}), json!({}));
-        for own in [
-            json!({ "privileged": true }),
-            json!({ "runAsUser": 0 }),
-            json!({ "runAsGroup": 0 }),
-            json!({ "readOnlyRootFilesystem": true }),
-            json!({ "allowPrivilegeEscalation": false }),
-            json!({ "capabilities": { "add": ["NET_ADMIN"] } }),
-            json!({ "capabilities": { "drop": ["ALL"] } }),
-            json!({ "seccompProfile": { "type": "RuntimeDefault" } }),
-            json!({ "seccompProfile": { "type": "Localhost", "localhostProfile": "a.json" } }),
-        ] {
-            assert_ne!(set(json!({}), own.clone()), plain, "{own} changed nothing");
-        }
-    }
-
-    #[test]
-    fn each_field_of_the_pod_changes_the_message() {
-        let plain = set(json!({}), json!({}));
-        for pod in [
-            json!({ "runAsUser": 7 }),
-            json!({ "runAsGroup": 7 }),
-            json!({ "supplementalGroups": [7] }),
-            json!({ "fsGroup": 7 }),
-            json!({ "supplementalGroupsPolicy": "Strict" }),
-            json!({ "seccompProfile": { "type": "RuntimeDefault" } }),
-        ] {
-            assert_ne!(set(pod.clone(), json!({})), plain, "{pod} changed nothing");
-        }
-    }
-
-    #[test]
-    fn seccomp_is_always_explicit_and_the_container_goes_first() {
-        let kind = |context: LinuxContainerSecurityContext| context.seccomp.unwrap().profile_type();
-        assert_eq!(kind(set(json!({}), json!({}))), ProfileType::Unconfined);
-        let strict = json!({ "seccompProfile": { "type": "RuntimeDefault" } });
-        let open = json!({ "seccompProfile": { "type": "Unconfined" } });
-        assert_eq!(kind(set(strict, open)), ProfileType::Unconfined);
-        let spec = spec(json!({}), json!({}));
-        assert_eq!(
-            kind(of_container(&spec, &spec.containers[0], &defaults(true))),
-            ProfileType::RuntimeDefault
-        );
-        assert_eq!(of_sandbox(&spec).seccomp.unwrap().profile_type(), ProfileType::RuntimeDefault);
-    }
-
-    #[test]
-    fn a41_root_is_refused_where_non_root_is_asked_for() {
-        let refused = |pod, own| {
-            let spec = spec(pod, own);
-            refuses_root(&spec, &spec.containers[0]).is_some()
-        };
-        assert!(refused(json!({ "runAsNonRoot": true, "runAsUser": 0 }), json!({})));
-        assert!(refused(json!({ "runAsNonRoot": true, "runAsUser": 7 }), json!({ "runAsUser": 0 })));
-        assert!(!refused(json!({ "runAsNonRoot": true, "runAsUser": 7 }), json!({})));
-        assert!(!refused(json!({ "runAsNonRoot": true }), json!({ "runAsNonRoot": false, "runAsUser": 0 })));
-        assert!(!refused(json!({ "runAsUser": 0 }), json!({})));
-    }
-
-    #[test]
-    fn a_localhost_profile_is_looked_up_beneath_the_root() {
-        let own = json!({ "seccompProfile": { "type": "Localhost", "localhostProfile": "a.json" } });
-        assert_eq!(set(json!({}), own).seccomp.unwrap().localhost_ref, "/r/seccomp/a.json");
+/// Files on the node belong to the same users inside a pod with a user namespace of its own.
+pub fn map_ids(mounts: &mut [Mount], context: &LinuxContainerSecurityContext) {
+    let namespaces = context.namespace_options.as_ref();
+    let Some(userns) = namespaces.and_then(|namespaces| namespaces.userns_options.as_ref()) else { return };
+    for mount in mounts {
+        mount.uid_mappings.clone_from(&userns.uids);
+        mount.gid_mappings.clone_from(&userns.gids);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 /// How long a call counts against its pool.
 pub const LENT_FOR: Duration = Duration::from_secs(2);
@@ -38,6 +38,8 @@ struct Pool {
     /// How many calls may be under way, counting or not.
     in_flight: usize,
     state: Mutex<State>,
+    /// Whether calls are under way or wait.
+    in_use: watch::Sender<bool>,
 }
 
 #[derive(Debug, Default)]
@@ -59,7 +61,14 @@ impl Slots {
     /// A pool in which `width` calls count and `in_flight` may be under way.
     #[must_use]
     pub fn new(width: usize, in_flight: usize, lent_for: Duration) -> Self {
-        Self { pool: Arc::new(Pool { width, in_flight, state: Mutex::default() }), lent_for }
+        let in_use = watch::Sender::new(false);
+        Self { pool: Arc::new(Pool { width, in_flight, state: Mutex::default(), in_use }), lent_for }
+    }
+
+    /// Whether calls are under way or wait for a slot.
+    #[must_use]
+    pub fn in_use(&self) -> watch::Receiver<bool> {
+        self.pool.in_use.subscribe()
     }
 
     /// Runs a call in a slot. The call starts when a slot is free and is never dropped once started.
@@ -100,6 +109,15 @@ impl Pool {
 
     /// Hands out slots as long as there are both slots and callers. A caller that is gone gives its slot back.
     fn serve(pool: &Arc<Self>) {
+        pool.hand_out();
+        let state = pool.lock();
+        let in_use = state.under_way > 0 || !state.waiting.is_empty();
+        // Beneath the lock, or an older word could overtake a newer one.
+        pool.in_use.send_if_modified(|last| std::mem::replace(last, in_use) != in_use);
+    }
+
+    fn hand_out(self: &Arc<Self>) {
+        let pool = self;
         loop {
             let sender = {
                 let mut state = pool.lock();
@@ -214,9 +232,11 @@ mod tests {
             () = &mut long => unreachable!(),
             () = tokio::time::sleep(Duration::from_millis(1)) => {}
         }
+        assert!(*slots.in_use().borrow());
         drop(gone);
         long.await;
         slots.run(order(2), async {}).await;
+        assert!(!*slots.in_use().borrow());
         assert_eq!(slots.pool.lock().counted, 0);
         assert_eq!(slots.pool.lock().under_way, 0);
     }

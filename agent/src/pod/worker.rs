@@ -6,6 +6,7 @@
 //! A pass takes no input: it reads the newest snapshot and wish, plans, and starts the steps. Steps run as tasks
 //! of the supervisor, so a pass never waits for the runtime and a call is never dropped half-way.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -240,6 +241,7 @@ impl Worker {
             object: self.card.object(),
             place: Order { starts: !step.is_teardown(), ..self.place },
             leaving: self.leaving.clone(),
+            ips: sandbox_ips(step, around.seen),
             before: self.before(step),
         };
         let actor = Arc::clone(&self.tools.actor);
@@ -297,6 +299,9 @@ impl Worker {
             face.retries = self.mind.retries(around.now);
             face.busy = self.mind.busy().clone();
         });
+        if plan.rest == Rest::Emptied || self.card.is_finished() {
+            self.tools.actor.objects.release(&self.uid);
+        }
         let events = &self.tools.actor.events;
         telling::of_waits(&self.card, plan, events, around.now);
         if !around.network_ready {
@@ -304,6 +309,14 @@ impl Worker {
             telling::of_network(&self.card, plan, &problem, events, around.now);
         }
     }
+}
+
+/// Addresses of the sandbox that an instance is started in, as the pass saw them.
+fn sandbox_ips(step: &Step, seen: Option<&PodObserved>) -> Vec<IpAddr> {
+    let Step::StartContainer { sandbox, .. } = step else { return Vec::new() };
+    let sandboxes = seen.map(|seen| seen.sandboxes.as_slice()).unwrap_or_default();
+    let found = sandboxes.iter().find(|known| known.record.id == *sandbox);
+    found.and_then(|found| found.status.as_ref()).map(|status| status.ips.clone()).unwrap_or_default()
 }
 
 /// A verdict is on disk before its effect; but a disk that cannot take it holds up no pod for long.

@@ -11,6 +11,7 @@ use kube::client::Body;
 use serde_json::{Value, json};
 
 use super::patch;
+use crate::api::decoded::Decoded;
 use crate::api::fault::meaning;
 use crate::chain::Chain;
 use crate::excerpt::excerpt;
@@ -184,7 +185,8 @@ fn read(ask: Ask<'_>, body: &[u8]) -> Result<Pod, Refusal> {
     if matches!(ask, Ask::Delete(_)) {
         return Ok(Pod::default());
     }
-    serde_json::from_slice(body)
+    serde_json::from_slice::<Decoded<Pod>>(body)
+        .map(|Decoded(pod)| pod)
         .map_err(|error| Refusal::Failed(Cause::new("unreadable", Chain(&error).to_string())))
 }
 

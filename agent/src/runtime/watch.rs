@@ -34,6 +34,15 @@ pub struct RuntimeState {
     pub silent_since: Option<Instant>,
 }
 
+impl RuntimeState {
+    /// Whether this handler makes mounts read-only with all that is below them, as far as the runtime last told.
+    #[must_use]
+    pub fn mounts_read_only_recursively(&self, handler: &str) -> bool {
+        let handlers = self.said.iter().flat_map(|said| &said.handlers);
+        handlers.into_iter().any(|known| known.name == handler && known.recursive_read_only_mounts)
+    }
+}
+
 /// One of the runtime's conditions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RuntimeCondition {

@@ -21,6 +21,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::desired::{Desired, DesiredPod};
+use crate::api::decoded::Decoded;
 use crate::api::fault;
 use crate::api::link::LinkState;
 use crate::api::patience::{Pace, within};
@@ -113,7 +114,7 @@ impl ApiServer {
         Self { node, client, link, admitted, state, made: BTreeMap::new(), out }
     }
 
-    fn api(&self) -> Api<Pod> {
+    fn api(&self) -> Api<Decoded<Pod>> {
         Api::all(self.client.clone())
     }
 
@@ -171,20 +172,20 @@ impl ApiServer {
     }
 
     /// Lists and watches from the beginning.
-    fn watch(&self) -> BoxStream<'static, watcher::Result<Event<Pod>>> {
+    fn watch(&self) -> BoxStream<'static, watcher::Result<Event<Decoded<Pod>>>> {
         let config = watcher::Config::default().fields(&self.selector()).page_size(PAGE);
         watcher::watcher(self.api(), config)
-            .map(|event| event.map(|event| event.modify(|pod| pod.metadata.managed_fields = None)))
+            .map(|event| event.map(|event| event.modify(|Decoded(pod)| pod.metadata.managed_fields = None)))
             .boxed()
     }
 
-    fn take(&mut self, event: Event<Pod>) -> Outcome {
+    fn take(&mut self, event: Event<Decoded<Pod>>) -> Outcome {
         let seen = match event {
             Event::Init => Seen::Listing,
-            Event::InitApply(pod) => Seen::Listed(pod),
+            Event::InitApply(Decoded(pod)) => Seen::Listed(pod),
             Event::InitDone => Seen::ListEnd,
-            Event::Apply(pod) => Seen::Applied(pod),
-            Event::Delete(pod) => Seen::Deleted(pod),
+            Event::Apply(Decoded(pod)) => Seen::Applied(pod),
+            Event::Delete(Decoded(pod)) => Seen::Deleted(pod),
         };
         let outcome = self.state.see(seen);
         if outcome != Outcome::Nothing {
@@ -213,7 +214,7 @@ impl ApiServer {
         let mut params = ListParams::default().fields(&self.selector()).limit(PAGE);
         loop {
             let page = within(self.api().list(&params)).await?;
-            all.extend(page.items);
+            all.extend(page.items.into_iter().map(|Decoded(pod)| pod));
             match page.metadata.continue_.filter(|more| !more.is_empty()) {
                 Some(more) => params = params.continue_token(&more),
                 None => return Ok(all),

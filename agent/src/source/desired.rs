@@ -29,6 +29,18 @@ pub struct Held {
     pub reason: String,
 }
 
+impl Held {
+    /// Reason and message of its event. A volume that cannot be had is an event that people and tests look for.
+    #[must_use]
+    pub fn event(&self) -> (&'static str, String) {
+        let Self { field, reason } = self;
+        if field.starts_with("spec.volumes[") {
+            return ("FailedMount", format!("Unable to attach or mount volumes: {field}: {reason}"));
+        }
+        ("Held", format!("Pod is not started: {field}: {reason}"))
+    }
+}
+
 /// One pod that should run, defaulted and validated.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DesiredPod {
@@ -42,6 +54,7 @@ pub struct DesiredPod {
     /// Where it comes from.
     pub origin: Origin,
     /// The whole pod. Of a pod of the API: metadata and spec, and of the status only a terminal phase.
+    #[serde(deserialize_with = "shared_pod")]
     pub pod: Arc<Pod>,
     /// Fields that are not built yet; not empty means that nothing of this pod is started.
     pub held: Vec<Held>,
@@ -129,6 +142,10 @@ impl std::fmt::Display for Problem {
             None => write!(out, "{}: {}", self.file.display(), self.reason),
         }
     }
+}
+
+fn shared_pod<'de, D: serde::Deserializer<'de>>(input: D) -> Result<Arc<Pod>, D::Error> {
+    crate::api::decoded::by_value(input).map(Arc::new)
 }
 
 /// Serde form of a [`PodUid`] that refuses on reading what could not be one.

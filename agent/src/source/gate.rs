@@ -3,7 +3,7 @@
 //! A pod is run as written or not at all. Every struct is taken apart without `..`, so that a field which a
 //! later core/v1 brings does not compile until somebody decides about it; [`FIELDS`] says what was decided.
 
-use k8s_openapi::api::core::v1::{Pod, PodSpec};
+use k8s_openapi::api::core::v1::Pod;
 
 use super::desired::Held;
 
@@ -16,33 +16,13 @@ mod volume;
 pub use fields::{FIELDS, Field, State};
 pub(super) use volume::kinds_named as volume_kinds;
 
-/// Annotations by which AppArmor profiles were chosen before the field existed.
-const APPARMOR_ANNOTATION: &str = "container.apparmor.security.beta.kubernetes.io/";
-
 /// The fields of a defaulted and validated pod that hold it, in the order of the spec. Empty means: start it.
 #[must_use]
 pub fn held(pod: &Pod) -> Vec<Held> {
     let mut holds = Holds::default();
-    let Pod { metadata, spec, status: _ } = pod;
-    for key in metadata.annotations.iter().flatten().map(|(key, _)| key) {
-        if key.starts_with(APPARMOR_ANNOTATION) {
-            holds.hold(format!("metadata.annotations[{key}]"));
-        }
-    }
+    let Pod { metadata: _, spec, status: _ } = pod;
     if let Some(spec) = spec {
         pod::spec(spec, &mut holds);
-    }
-    holds.held
-}
-
-/// Further fields that hold a static pod: what they ask for comes from the API.
-#[must_use]
-pub fn held_as_static(pod: &Pod) -> Vec<Held> {
-    let mut holds = Holds::default();
-    let volumes = pod.spec.as_ref().and_then(|spec| spec.volumes.as_deref());
-    volume::of_static_pod(volumes.unwrap_or_default(), &mut holds);
-    for held in &mut holds.held {
-        fields::HELD_STATIC.clone_into(&mut held.reason);
     }
     holds.held
 }
@@ -86,23 +66,6 @@ impl<K, V> Filled for Option<std::collections::BTreeMap<K, V>> {
 impl Filled for Option<String> {
     fn filled(&self) -> bool {
         self.as_ref().is_some_and(|text| !text.is_empty())
-    }
-}
-
-/// What a container inherits from its pod as far as the gate cares.
-#[derive(Clone, Copy)]
-struct Inherited {
-    run_as_user: Option<i64>,
-    run_as_non_root: Option<bool>,
-}
-
-impl Inherited {
-    fn of(spec: &PodSpec) -> Self {
-        let context = spec.security_context.as_ref();
-        Self {
-            run_as_user: context.and_then(|context| context.run_as_user),
-            run_as_non_root: context.and_then(|context| context.run_as_non_root),
-        }
     }
 }
 

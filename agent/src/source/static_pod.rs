@@ -47,7 +47,6 @@ pub fn desired(mut pod: Pod, file: &Path, node: &str, seen: Timestamp) -> Result
         return Err(faults);
     }
     let mut held = gate::held(&pod);
-    held.extend(gate::held_as_static(&pod));
     held.extend(foreign);
     Ok(DesiredPod {
         uid,

@@ -14,7 +14,7 @@ use crate::events::{EventLog, Feed};
 use crate::host::machine::ThisHost;
 use crate::join::{self, Membership, Source};
 use crate::journal::Opened;
-use crate::objects::Objects;
+use crate::objects::{Objects, Strategy};
 use crate::pod::admit::Place;
 use crate::source::apiserver::heard::Heard;
 use crate::source::apiserver::{ApiPods, age};
@@ -67,9 +67,14 @@ impl Cluster {
         self.source.objects.clone()
     }
 
-    /// ConfigMaps and Secrets of the API.
-    pub(super) fn referenced(&self) -> Objects {
-        Objects::new(self.clients.shared.clone())
+    /// ConfigMaps, Secrets and Services of the API.
+    pub(super) fn referenced(&self, config: &Config, supervisor: &Supervisor) -> Objects {
+        let strategy = config.file.config_map_and_secret_change_detection_strategy.as_deref();
+        let strategy = Strategy::named(strategy.unwrap_or_default());
+        let (calls, watches) = (self.clients.shared.clone(), self.clients.watches.clone());
+        let (objects, keeper) = Objects::following(calls, watches, strategy);
+        supervisor.spawn_core("objects", keeper.run(supervisor.stop_token()));
+        objects
     }
 
     /// Starts the loops that speak to the API server.

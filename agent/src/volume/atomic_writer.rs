@@ -5,6 +5,7 @@
 //!  token   → ..data/token                       what the container opens
 //!  ..data  → ..2026_03_01_10_00_00.123456789    exchanged by one rename
 //!  ..2026_03_01_10_00_00.123456789/token        one whole version, its modes set before it is used
+//!  cache                                        a directory over which another volume is mounted
 //! ```
 //!
 //! What is there may be anything: a crash can have come after each change of an earlier run. Each run therefore starts
@@ -63,6 +64,7 @@ pub fn plan(seen: &Contents, wanted: &Payload, fresh: &Path) -> Vec<Change> {
         switch_to(seen, fresh, &mut changes);
     }
     link(seen, wanted, &mut changes);
+    make_nested(seen, wanted, &mut changes);
     if let Some(old) = current.filter(|_| !unchanged) {
         changes.push(Change::Remove(old.to_owned()));
     }
@@ -146,6 +148,23 @@ fn link(seen: &Contents, wanted: &Payload, changes: &mut Vec<Change>) {
         if ours && !names.contains(name) {
             changes.push(Change::Remove(name.clone()));
         }
+    }
+}
+
+/// Directories for other volumes' mounts. What is there under the name of one is no longer in use, or was never the
+/// agent's.
+fn make_nested(seen: &Contents, wanted: &Payload, changes: &mut Vec<Change>) {
+    let above = wanted.nested.iter().flat_map(|path| path.ancestors());
+    let all: BTreeSet<&Path> = above.filter(|path| !path.as_os_str().is_empty()).collect();
+    for directory in all {
+        match seen.get(directory) {
+            // A mount that somebody put there is left alone.
+            Some(Node::Directory(_) | Node::Other) => continue,
+            Some(Node::Link(target)) if *target == Path::new(DATA).join(directory) => {}
+            Some(_) => changes.push(Change::Remove(directory.to_owned())),
+            None => {}
+        }
+        changes.push(Change::MakeDirectory(directory.to_owned(), wanted.directory));
     }
 }
 

@@ -1,14 +1,16 @@
-//! The files that a projected volume shall have. Pure: (volume, what was fetched, owner) → files, or everything that
-//! is missing, in the kubelet's words.
+//! The files that a volume shall have. Pure: (volume, what was gathered, what the pod and the node are) → files, or
+//! everything that is missing, in the kubelet's words.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use crate::disk::contents::{Attributes, Opaque};
 use crate::objects::{Data, Kind, Reference};
+use crate::pod::field::{self, Facts};
+use crate::source::desired::DesiredPod;
 use crate::volume::owner::Owner;
-use crate::volume::plan::{ConfigMapSource, Projected, Source, TokenSource};
+use crate::volume::plan::{FieldSource, ObjectSource, Rendered, Shown, Source, TokenSource, TrustSource};
 
 /// Longest path of a file within a volume, in bytes (`maxPathLength` of `pkg/volume/util/atomic_writer.go`).
 const MAX_PATH: usize = 4096;
@@ -29,92 +31,121 @@ pub struct Payload {
     pub files: BTreeMap<PathBuf, Wanted>,
     /// Of every directory.
     pub directory: Attributes,
+    /// Directories over which other volumes are mounted; in none of them is a file.
+    pub nested: BTreeSet<PathBuf>,
 }
 
-/// What the API server gave for a volume.
+/// What was gathered for the volumes of a pod: each thing, or why there is none.
 #[derive(Debug, Default)]
-pub struct Fetched {
-    /// ConfigMaps by name; none for one that does not exist.
-    pub config_maps: BTreeMap<String, Option<Arc<Data>>>,
-    /// Tokens by source.
-    pub tokens: BTreeMap<TokenSource, Opaque>,
+pub struct Gathered {
+    /// ConfigMaps and Secrets; none for one that does not exist.
+    pub objects: BTreeMap<Reference, Result<Option<Arc<Data>>, String>>,
+    /// Tokens by volume and source.
+    pub tokens: BTreeMap<(String, TokenSource), Result<Opaque, String>>,
+    /// Bundles of certificates by name; none for one that does not exist.
+    pub bundles: BTreeMap<String, Result<Option<Opaque>, String>>,
 }
+
+/// For whom a volume is made.
+#[derive(Debug, Clone, Copy)]
+pub struct Around<'a> {
+    /// The pod.
+    pub pod: &'a DesiredPod,
+    /// Who owns its files.
+    pub owner: Owner,
+    /// What its node has for pods: CPU in thousandths, all else in whole units.
+    pub allocatable: &'a BTreeMap<String, i64>,
+    /// What was gathered.
+    pub gathered: &'a Gathered,
+}
+
+type Files = Vec<(PathBuf, Wanted)>;
 
 /// The files of a volume. A later source wins over an earlier one of the same path.
-pub fn payload(
-    volume: &Projected,
-    namespace: &str,
-    fetched: &Fetched,
-    owner: &Owner,
-) -> Result<Payload, Vec<String>> {
+pub fn payload(volume: &Rendered, around: &Around<'_>) -> Result<Payload, Vec<String>> {
     let mut files = BTreeMap::new();
     let mut missing = Vec::new();
     for source in &volume.sources {
         let result = match source {
-            Source::Token(token) => of_token(token, volume.mode, fetched, owner),
-            Source::Namespace { path, mode } => {
-                let attributes = owner.file(mode.unwrap_or(volume.mode));
-                Ok(vec![(path.clone(), Wanted { bytes: namespace.into(), attributes })])
-            }
-            Source::ConfigMap(map) => of_config_map(map, namespace, volume.mode, fetched, owner),
+            Source::Token(token) => of_token(volume, token, around),
+            Source::Object(object) => of_object(volume, object, around),
+            Source::Field(field) => of_field(volume, field, around),
+            Source::Trust(bundle) => of_bundle(volume, bundle, around),
         };
         match result {
             Ok(more) => files.extend(more),
             Err(why) => missing.push(why),
         }
     }
-    let files = files.into_iter().filter_map(|(path, file)| match clean(&path) {
-        Ok(path) => Some((path, file)),
-        Err(why) => {
-            missing.push(why);
-            None
-        }
-    });
-    let files: BTreeMap<_, _> = files.collect();
+    let mut keep = |result: Result<PathBuf, String>| result.map_err(|why| missing.push(why)).ok();
+    let cleaned = files.into_iter().filter_map(|(path, file)| Some((keep(clean(&path))?, file)));
+    let files: BTreeMap<_, _> = cleaned.collect();
+    let nested: BTreeSet<_> = volume.nested.iter().filter_map(|path| keep(clean(path))).collect();
     missing.extend(clash(&files));
-    if missing.is_empty() { Ok(Payload { files, directory: owner.directory() }) } else { Err(missing) }
+    missing.extend(nested.iter().find_map(|path| taken(path, &files)));
+    let directory = around.owner.directory();
+    if missing.is_empty() { Ok(Payload { files, directory, nested }) } else { Err(missing) }
 }
 
-type Files = Vec<(PathBuf, Wanted)>;
-
-fn of_token(token: &TokenSource, mode: u32, fetched: &Fetched, owner: &Owner) -> Result<Files, String> {
-    let bytes = fetched.tokens.get(token).ok_or("failed to fetch token: none was given")?.clone();
-    Ok(vec![(token.path.clone(), Wanted { bytes, attributes: owner.token(mode) })])
+fn of_token(volume: &Rendered, token: &TokenSource, around: &Around<'_>) -> Result<Files, String> {
+    let got = around.gathered.tokens.get(&(volume.name.clone(), token.clone()));
+    let bytes = got.cloned().unwrap_or_else(|| Err("failed to fetch token: none was given".to_owned()))?;
+    Ok(vec![(token.path.clone(), Wanted { bytes, attributes: around.owner.token(volume.mode) })])
 }
 
-fn of_config_map(
-    source: &ConfigMapSource,
-    namespace: &str,
-    default_mode: u32,
-    fetched: &Fetched,
-    owner: &Owner,
-) -> Result<Files, String> {
-    let file =
-        |bytes, mode: Option<u32>| Wanted { bytes, attributes: owner.file(mode.unwrap_or(default_mode)) };
-    let Some(map) = fetched.config_maps.get(&source.name).and_then(Option::as_ref) else {
-        return if source.optional {
-            Ok(Vec::new())
-        } else {
-            Err(not_found(Kind::ConfigMap, namespace, &source.name))
-        };
+/// A file of this mode, or of the volume's where it has none of its own.
+fn file(volume: &Rendered, around: &Around<'_>, bytes: Opaque, mode: Option<u32>) -> Wanted {
+    Wanted { bytes, attributes: around.owner.file(mode.unwrap_or(volume.mode)) }
+}
+
+fn of_object(volume: &Rendered, source: &ObjectSource, around: &Around<'_>) -> Result<Files, String> {
+    let reference = source.reference(&around.pod.namespace);
+    let Some(object) = around.gathered.objects.get(&reference).cloned().transpose()?.flatten() else {
+        return if source.optional { Ok(Vec::new()) } else { Err(reference.not_found()) };
     };
     if source.items.is_empty() {
-        return Ok(map.files().map(|(key, bytes)| (key.into(), file(bytes.clone(), None))).collect());
+        let all = object.files();
+        return Ok(all.map(|(key, bytes)| (key.into(), file(volume, around, bytes.clone(), None))).collect());
     }
-    let all: BTreeMap<&str, &Opaque> = map.files().collect();
+    let all: BTreeMap<&str, &Opaque> = object.files().collect();
     let mut files = Vec::new();
     for item in &source.items {
         match all.get(item.key.as_str()) {
-            Some(bytes) => files.push((item.path.clone(), file((*bytes).clone(), item.mode))),
+            Some(bytes) => {
+                files.push((item.path.clone(), file(volume, around, (*bytes).clone(), item.mode)));
+            }
             None if source.optional => {}
-            None => return Err(format!("configmap references non-existent config key: {}", item.key)),
+            None => return Err(no_key(source.kind, &item.key)),
         }
     }
     Ok(files)
 }
 
-fn not_found(kind: Kind, namespace: &str, name: &str) -> String {
-    Reference { kind, namespace: namespace.to_owned(), name: name.to_owned() }.not_found()
+fn no_key(kind: Kind, key: &str) -> String {
+    match kind {
+        Kind::ConfigMap => format!("configmap references non-existent config key: {key}"),
+        Kind::Secret => format!("references non-existent secret key: {key}"),
+    }
+}
+
+fn of_field(volume: &Rendered, source: &FieldSource, around: &Around<'_>) -> Result<Files, String> {
+    let value = match &source.shown {
+        Shown::Field(path) => field::of_pod(path, &Facts::of(around.pod)),
+        Shown::Resource(selector) => {
+            let spec = around.pod.pod.spec.clone().unwrap_or_default();
+            field::of_resource(selector, None, &spec, around.allocatable)
+        }
+    };
+    let value = value.map_err(|error| error.to_string())?;
+    Ok(vec![(source.path.clone(), file(volume, around, value.into_bytes().into(), source.mode))])
+}
+
+fn of_bundle(volume: &Rendered, source: &TrustSource, around: &Around<'_>) -> Result<Files, String> {
+    match around.gathered.bundles.get(&source.name).cloned().transpose()?.flatten() {
+        Some(bytes) => Ok(vec![(source.path.clone(), file(volume, around, bytes, None))]),
+        None if source.optional => Ok(Vec::new()),
+        None => Err(format!("clustertrustbundle {:?} not found", source.name)),
+    }
 }
 
 fn clean(path: &Path) -> Result<PathBuf, String> {
@@ -155,105 +186,12 @@ fn clash(files: &BTreeMap<PathBuf, Wanted>) -> Option<String> {
         .map(|path| format!("invalid path {path:?}: a file is where a directory is needed"))
 }
 
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-    use serde_json::json;
-
-    use super::*;
-    use crate::volume::plan::tests::{admitted, pod_with};
-    use crate::volume::plan::volumes;
-
-    fn map(value: serde_json::Value) -> Arc<Data> {
-        let object: k8s_openapi::api::core::v1::ConfigMap = serde_json::from_value(value).unwrap();
-        Arc::new(object.into())
-    }
-
-    fn volume(config_map: serde_json::Value) -> Projected {
-        let sources = json!([{ "configMap": config_map }]);
-        let pod =
-            pod_with(json!([{ "name": "v", "projected": { "sources": sources, "defaultMode": 0o600 } }]));
-        volumes(&pod).unwrap().remove(0)
-    }
-
-    /// Path, mode and bytes.
-    type Shown = (String, u32, Vec<u8>);
-
-    fn built(volume: &Projected, fetched: &Fetched) -> Result<Vec<Shown>, Vec<String>> {
-        let payload = payload(volume, "ns", fetched, &Owner::default())?;
-        let shown = |(path, file): (&PathBuf, &Wanted)| {
-            (path.to_string_lossy().into_owned(), file.attributes.mode, file.bytes.bytes().to_vec())
-        };
-        Ok(payload.files.iter().map(shown).collect())
-    }
-
-    fn with(map_or_none: Option<Arc<Data>>) -> Fetched {
-        Fetched { config_maps: [("m".to_owned(), map_or_none)].into(), ..Fetched::default() }
-    }
-
-    #[test]
-    fn the_volume_that_every_pod_gets() {
-        let volume = volumes(&pod_with(json!([admitted()]))).unwrap().remove(0);
-        let ca = map(json!({ "data": { "ca.crt": "CA", "other": "x" } }));
-        let token = volume.tokens().next().unwrap().clone();
-        let fetched = Fetched {
-            config_maps: [("kube-root-ca.crt".to_owned(), Some(ca))].into(),
-            tokens: [(token, "T".into())].into(),
-        };
-        let file = |name: &str, text: &str| (name.to_owned(), 0o644, text.as_bytes().to_vec());
-        assert_eq!(
-            built(&volume, &fetched).unwrap(),
-            [file("ca.crt", "CA"), file("namespace", "ns"), file("token", "T")]
-        );
-        let missing = built(&volume, &Fetched::default()).unwrap_err();
-        assert_eq!(missing[1], "configmap \"kube-root-ca.crt\" not found");
-    }
-
-    #[test]
-    fn keys_items_and_modes_of_a_config_map() {
-        let content = || map(json!({ "data": { "a": "1" }, "binaryData": { "b": "/w==" } }));
-        let all = built(&volume(json!({ "name": "m" })), &with(Some(content()))).unwrap();
-        assert_eq!(all, [("a".into(), 0o600, b"1".to_vec()), ("b".into(), 0o600, vec![0xff])]);
-        let items = json!([{ "key": "b", "path": "d//./e", "mode": 0o400 }]);
-        let some = built(&volume(json!({ "name": "m", "items": items })), &with(Some(content()))).unwrap();
-        assert_eq!(some, [("d/e".into(), 0o400, vec![0xff])]);
-    }
-
-    #[test]
-    fn only_what_is_optional_may_be_missing() {
-        let items = json!([{ "key": "x", "path": "x" }]);
-        let content = || map(json!({ "data": { "a": "1" } }));
-        for optional in [true, false] {
-            let volume = volume(json!({ "name": "m", "items": items, "optional": optional }));
-            let (absent, lacking) = (built(&volume, &with(None)), built(&volume, &with(Some(content()))));
-            if optional {
-                assert_eq!((absent, lacking), (Ok(Vec::new()), Ok(Vec::new())));
-            } else {
-                assert_eq!(absent.unwrap_err(), ["configmap \"m\" not found"]);
-                assert_eq!(lacking.unwrap_err(), ["configmap references non-existent config key: x"]);
-            }
-        }
-    }
-
-    #[test]
-    fn a23_paths_stay_inside() {
-        for bad in ["", "/x", "../x", "a/../b", "..x", "..data", ".", "a\0b"] {
-            let items = json!([{ "key": "a", "path": bad }]);
-            let volume = volume(json!({ "name": "m", "items": items }));
-            assert!(built(&volume, &with(Some(map(json!({ "data": { "a": "1" } }))))).is_err(), "{bad:?}");
-        }
-        let items = json!([{ "key": "a", "path": "f" }, { "key": "a", "path": "f/g" }]);
-        let volume = volume(json!({ "name": "m", "items": items }));
-        assert!(built(&volume, &with(Some(map(json!({ "data": { "a": "1" } }))))).is_err());
-    }
-
-    proptest! {
-        #[test]
-        fn a_clean_path_is_relative_and_never_climbs(path in "[./a]{0,8}") {
-            if let Ok(clean) = clean(Path::new(&path)) {
-                prop_assert!(clean.components().all(|part| matches!(part, Component::Normal(_))));
-                prop_assert!(!clean.to_string_lossy().starts_with(".."));
-            }
-        }
-    }
+/// A mount point whose place, or the way to it, is a name that files have.
+fn taken(nested: &Path, files: &BTreeMap<PathBuf, Wanted>) -> Option<String> {
+    let top = nested.components().next()?;
+    let clashes = files.keys().any(|path| path.components().next() == Some(top));
+    clashes.then(|| format!("invalid mount point {nested:?}: the volume has files of that name"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,48 +3,43 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures::future::{join, join_all};
 use pinnace_cri::id::PodUid;
-use tokio::sync::{Notify, OwnedMutexGuard};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::chain::Chain;
 use crate::clock::{Clock, Now};
 use crate::disk::Disk;
-use crate::disk::contents::{Contents, Node, Opaque};
+use crate::disk::apart::Apart;
 use crate::events::EventLog;
-use crate::objects::{Data, Kind, Objects, Reference, told};
+use crate::objects::Objects;
 use crate::pod::paths::Dirs;
 use crate::source::desired::DesiredPod;
-use crate::volume::atomic_writer::current;
-use crate::volume::live::{Live, Work, key};
-use crate::volume::owner::Owner;
-use crate::volume::payload::{Fetched, Payload, payload};
-use crate::volume::plan::{self, ConfigMapSource, Projected, TokenSource};
+use crate::volume::allocatable::Allocatable;
+use crate::volume::live::Live;
 use crate::volume::refresh::TokenRefresher;
-use crate::volume::token::{Need, Token};
-use crate::volume::{place, tear_down};
+use crate::volume::tear_down;
 
 /// Volumes of all pods. Cheap to clone; all clones are one.
 #[derive(Debug, Clone)]
 pub struct Volumes {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
 #[derive(Debug)]
-struct Shared {
-    objects: Objects,
-    disk: Arc<dyn Disk>,
-    dirs: Dirs,
-    clock: Clock,
+pub(super) struct Shared {
+    pub(super) objects: Objects,
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) apart: Apart,
+    pub(super) dirs: Dirs,
+    pub(super) clock: Clock,
+    pub(super) allocatable: Allocatable,
     events: EventLog,
     /// Pods whose set-up was begun and whose teardown was not: as many as the node runs.
     live: Mutex<BTreeMap<PodUid, Arc<Live>>>,
-    /// A pod was added.
+    /// A pod was added, or has something new to show.
     added: Notify,
 }
 
@@ -64,28 +59,37 @@ pub enum SetUpError {
 
 /// Whether what an earlier run of the agent left may be taken as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mode {
+pub(super) enum Mode {
+    /// It may.
     SetUp,
+    /// Everything is written as it is now.
     Renew,
-}
-
-/// A token to write.
-#[derive(Debug)]
-struct Got {
-    token: Token,
-    /// Why it is not the new one that was due.
-    kept: Option<String>,
 }
 
 impl Volumes {
     /// Volumes on this disk, with these objects in them.
     #[must_use]
-    pub fn new(objects: Objects, disk: Arc<dyn Disk>, dirs: Dirs, clock: Clock, events: EventLog) -> Self {
+    pub fn new(
+        objects: Objects,
+        disk: Arc<dyn Disk>,
+        dirs: Dirs,
+        clock: Clock,
+        events: EventLog,
+        allocatable: Allocatable,
+    ) -> Self {
         let (live, added) = (Mutex::default(), Notify::new());
-        Self { shared: Arc::new(Shared { objects, disk, dirs, clock, events, live, added }) }
+        let apart = Apart::new(Arc::clone(&disk), dirs.root.clone());
+        let shared = Shared { objects, disk, apart, dirs, clock, allocatable, events, live, added };
+        Self { shared: Arc::new(shared) }
     }
 
-    /// The loop that renews tokens. Run one of them.
+    /// For work on what may lie on a file system that does not answer.
+    #[must_use]
+    pub fn apart(&self) -> &Apart {
+        &self.shared.apart
+    }
+
+    /// The loop that renews what is in volumes. Run one of them.
     #[must_use]
     pub fn refresher(&self) -> TokenRefresher {
         TokenRefresher::new(self.clone())
@@ -119,9 +123,10 @@ impl Volumes {
             live.leaving.cancel();
             held = Some(Arc::clone(&live.work).lock_owned().await);
         }
-        let (disk, volumes) = (Arc::clone(&self.shared.disk), self.shared.dirs.volumes(uid));
-        let unmounted = tokio::task::spawn_blocking(move || {
-            let result = tear_down::unmount(disk.as_ref(), &volumes);
+        let pod = self.shared.dirs.pod(uid);
+        let dir = pod.clone();
+        let unmounted = self.shared.apart.alone(&pod, move |disk| {
+            let result = tear_down::unmount(disk, &dir);
             drop(held);
             result
         });
@@ -133,10 +138,28 @@ impl Volumes {
     }
 
     fn enter(&self, pod: &Arc<DesiredPod>) -> Arc<Live> {
-        Arc::clone(self.lock().entry(pod.uid.clone()).or_insert_with(|| Arc::new(Live::new(pod))))
+        let live = Arc::clone(self.lock().entry(pod.uid.clone()).or_insert_with(|| Arc::new(Live::new(pod))));
+        live.take(pod);
+        live
     }
 
-    /// Pods whose tokens are to be looked at now.
+    /// The pod as its source has it now. What its volumes show of it is written anew if it is other than before.
+    pub fn update(&self, pod: &Arc<DesiredPod>) {
+        let live = self.lock().get(&pod.uid).cloned();
+        if live.is_some_and(|live| live.take(pod)) {
+            self.changed(&pod.uid);
+        }
+    }
+
+    /// Something that the pod's volumes are made from changed: all its files are written anew, soon. A pod without
+    /// volumes is no error.
+    pub fn changed(&self, uid: &PodUid) {
+        let Some(live) = self.lock().get(uid).cloned() else { return };
+        live.ask();
+        self.shared.added.notify_one();
+    }
+
+    /// Pods whose files are to be written anew now.
     pub(super) fn due(&self, now: &Now) -> Vec<PodUid> {
         let live = self.lock();
         live.iter()
@@ -145,7 +168,7 @@ impl Volumes {
             .collect()
     }
 
-    /// How long until some pod's tokens are to be looked at.
+    /// How long until some pod's are.
     pub(super) fn next_due(&self, now: &Now) -> Option<Duration> {
         self.lock().values().filter_map(|live| live.left(now)).min()
     }
@@ -159,7 +182,7 @@ impl Volumes {
         self.shared.clock.now()
     }
 
-    /// Renews the tokens of a pod that are due, and with them what its ConfigMaps hold.
+    /// Writes a pod's files as they are now, with new tokens where they are due.
     pub(super) async fn renew(&self, uid: &PodUid) -> Result<(), SetUpError> {
         let Some(live) = self.lock().get(uid).cloned() else { return Ok(()) };
         tokio::select! {
@@ -167,215 +190,6 @@ impl Volumes {
             () = live.leaving.cancelled() => Ok(()),
             result = Box::pin(self.bring_all(&live, Mode::Renew)) => result,
         }
-    }
-
-    async fn bring_all(&self, live: &Live, mode: Mode) -> Result<(), SetUpError> {
-        let mut work = Arc::clone(&live.work).lock_owned().await;
-        let volumes = plan::volumes(&live.pod.pod).map_err(SetUpError::Unbuilt)?;
-        let mut failed = Vec::new();
-        work.kept.clear();
-        for volume in &volumes {
-            let brought;
-            (work, brought) = self.bring(live, work, volume, mode).await;
-            if let Err(why) = brought {
-                let name = &volume.name;
-                failed.push(format!("MountVolume.SetUp failed for volume {name:?} : {why}"));
-            }
-        }
-        let fell_short = !failed.is_empty() || !work.kept.is_empty();
-        work.failures = if fell_short { work.failures.saturating_add(1) } else { 0 };
-        // A set-up that failed is tried again by the pod's plan; a pod is renewed once it has been set up.
-        if failed.is_empty() || mode == Mode::Renew {
-            live.schedule(&work, &volumes, &self.now());
-        }
-        if mode == Mode::Renew {
-            failed.append(&mut work.kept);
-        }
-        if failed.is_empty() { Ok(()) } else { Err(SetUpError::Failed(failed)) }
-    }
-
-    async fn bring(
-        &self,
-        live: &Live,
-        mut work: OwnedMutexGuard<Work>,
-        volume: &Projected,
-        mode: Mode,
-    ) -> (OwnedMutexGuard<Work>, Result<(), String>) {
-        let now = self.now();
-        match mode {
-            Mode::SetUp => match self.adopt(live, &mut work, volume, &now).await {
-                Ok(false) => {}
-                Ok(true) => return (work, Ok(())),
-                Err(why) => return (work, Err(why)),
-            },
-            Mode::Renew if !work.is_due(live, volume, &now) => return (work, Ok(())),
-            Mode::Renew => {}
-        }
-        let owner = live.pod.pod.spec.as_ref().map(Owner::of).unwrap_or_default();
-        let fetched = match self.fetch(live, &mut work, volume, mode).await {
-            Ok(fetched) => fetched,
-            Err(why) => return (work, Err(one_text(why))),
-        };
-        match payload(volume, &live.pod.namespace, &fetched, &owner) {
-            Ok(payload) => self.write(live, work, volume, payload, owner, mode).await,
-            Err(missing) => (work, Err(one_text(missing))),
-        }
-    }
-
-    /// Takes over what an earlier run left, if it is whole: true.
-    async fn adopt(
-        &self,
-        live: &Live,
-        work: &mut Work,
-        volume: &Projected,
-        now: &Now,
-    ) -> Result<bool, String> {
-        let (disk, dir) = (Arc::clone(&self.shared.disk), self.dir(live, volume));
-        let sought = volume.clone();
-        let found = tokio::task::spawn_blocking(move || place::found(disk.as_ref(), &dir, &sought)).await;
-        let found = found.map_err(io::Error::other).and_then(|found| found);
-        let Some(contents) = found.map_err(|error| Chain(&error).to_string())? else { return Ok(false) };
-        for source in volume.tokens() {
-            let left = token_in(&contents, source).and_then(|bytes| Token::found(bytes, now));
-            if let Some(token) = left {
-                work.tokens.entry(key(volume, source)).or_insert(token);
-            }
-        }
-        Ok(true)
-    }
-
-    async fn fetch(
-        &self,
-        live: &Live,
-        work: &mut Work,
-        volume: &Projected,
-        mode: Mode,
-    ) -> Result<Fetched, Vec<String>> {
-        let known = &*work;
-        let tokens = volume.tokens().map(|source| self.token(live, known, volume, source));
-        let maps = volume.config_maps().map(|source| self.config_map(live, known, source, mode));
-        let (tokens, maps) = join(join_all(tokens), join_all(maps)).await;
-        let (mut fetched, mut failed) = (Fetched::default(), Vec::new());
-        for (source, result) in volume.tokens().zip(tokens) {
-            match result {
-                Ok(got) => {
-                    fetched.tokens.insert(source.clone(), got.token.bytes.clone());
-                    work.tokens.insert(key(volume, source), got.token);
-                    work.kept.extend(got.kept);
-                }
-                Err(why) => failed.push(why),
-            }
-        }
-        for (source, result) in volume.config_maps().zip(maps) {
-            match result {
-                Ok(map) => {
-                    match &map {
-                        Some(map) => work.config_maps.insert(source.name.clone(), map.clone()),
-                        None => work.config_maps.remove(&source.name),
-                    };
-                    fetched.config_maps.insert(source.name.clone(), map);
-                }
-                Err(why) => failed.push(why),
-            }
-        }
-        if failed.is_empty() { Ok(fetched) } else { Err(failed) }
-    }
-
-    /// The token that is there while it is good, else a new one; while none is to be had, the old one while it is valid.
-    async fn token(
-        &self,
-        live: &Live,
-        work: &Work,
-        volume: &Projected,
-        source: &TokenSource,
-    ) -> Result<Got, String> {
-        let known = work.tokens.get(&key(volume, source));
-        let need = known.map(|token| (token, token.need(&self.now(), live.jitter())));
-        if let Some((token, Need::Nothing(_))) = need {
-            return Ok(Got { token: token.clone(), kept: None });
-        }
-        match (self.request(live, source).await, need) {
-            (Ok((bytes, seconds)), _) => {
-                Ok(Got { token: Token::received(bytes, seconds, &self.now()), kept: None })
-            }
-            (Err(error), Some((token, Need::Renewal))) => {
-                let why = format!("failed to fetch token: {}; the old one is used on", told(&error));
-                Ok(Got { token: token.clone(), kept: Some(why) })
-            }
-            (Err(error), _) => Err(format!("failed to fetch token: {}", told(&error))),
-        }
-    }
-
-    async fn request(
-        &self,
-        live: &Live,
-        source: &TokenSource,
-    ) -> Result<(Opaque, Option<i64>), crate::objects::FetchError> {
-        self.shared.objects.fetch()?.token(&live.pod, source).await
-    }
-
-    /// The ConfigMap as it is now. A pod that runs keeps the last known one when it is gone or cannot be asked for.
-    async fn config_map(
-        &self,
-        live: &Live,
-        work: &Work,
-        source: &ConfigMapSource,
-        mode: Mode,
-    ) -> Result<Option<Arc<Data>>, String> {
-        let last = work.config_maps.get(&source.name).filter(|_| mode == Mode::Renew);
-        let (namespace, name) = (live.pod.namespace.clone(), source.name.clone());
-        let reference = Reference { kind: Kind::ConfigMap, namespace, name };
-        match (self.shared.objects.get(&reference).await, last) {
-            (Ok(None), Some(last)) if !source.optional => Ok(Some(last.clone())),
-            (Ok(map), _) => Ok(map),
-            (Err(_), Some(last)) => Ok(Some(last.clone())),
-            (Err(error), None) => Err(format!("failed to get configmap {:?}: {}", source.name, told(&error))),
-        }
-    }
-
-    /// Writes on a blocking thread, which holds the pod's lock to its end whoever still waits for it.
-    async fn write(
-        &self,
-        live: &Live,
-        work: OwnedMutexGuard<Work>,
-        volume: &Projected,
-        payload: Payload,
-        owner: Owner,
-        mode: Mode,
-    ) -> (OwnedMutexGuard<Work>, Result<(), String>) {
-        let (disk, dir, wall) = (Arc::clone(&self.shared.disk), self.dir(live, volume), self.now().wall);
-        let written = tokio::task::spawn_blocking(move || {
-            let mounted = match mode {
-                Mode::SetUp => place::mount(disk.as_ref(), &dir, &owner),
-                Mode::Renew => Ok(()),
-            };
-            let result = mounted.and_then(|()| place::write(disk.as_ref(), &dir, &payload, wall));
-            (work, result.map_err(|error| Chain(&error).to_string()))
-        });
-        match written.await {
-            Ok(written) => written,
-            // Only a panic in the disk comes here; the lock went with it.
-            Err(error) => (Arc::clone(&live.work).lock_owned().await, Err(Chain(&error).to_string())),
-        }
-    }
-
-    fn dir(&self, live: &Live, volume: &Projected) -> PathBuf {
-        self.shared.dirs.projected_volume(&live.pod.uid, &volume.name)
-    }
-}
-
-fn token_in<'a>(contents: &'a Contents, source: &TokenSource) -> Option<&'a Opaque> {
-    match contents.get(&current(contents)?.join(&source.path))? {
-        Node::File(bytes, _) => Some(bytes),
-        Node::Directory(_) | Node::Link(_) | Node::Other => None,
-    }
-}
-
-/// Several errors as the kubelet joins them.
-fn one_text(mut errors: Vec<String>) -> String {
-    match errors.len() {
-        1 => errors.remove(0),
-        _ => format!("[{}]", errors.join(", ")),
     }
 }
 

@@ -1,8 +1,11 @@
 //! The two steps of a pod's plan that concern volumes.
 
+use futures::future::join;
+
 use crate::chain::Chain;
 use crate::pod::act::Actor;
 use crate::pod::job::{Done, Failure, Job};
+use crate::volume::image;
 
 /// Waiting reason of containers while their volumes are not set up.
 const REASON: &str = "ContainerCreating";
@@ -10,7 +13,9 @@ const REASON: &str = "ContainerCreating";
 /// Sees that the pod's volumes are mounted and whole.
 pub(crate) async fn set_up(actor: &Actor, job: &Job) -> Result<Done, Failure> {
     let Some(pod) = &job.pod else { return Err(failed("the pod's spec is not known".to_owned())) };
-    match actor.volumes.set_up(pod, &job.leaving).await {
+    let (images, volumes) = join(image::pull(actor, job), actor.volumes.set_up(pod, &job.leaving)).await;
+    images?;
+    match volumes {
         Ok(()) => Ok(Done::VolumesReady),
         Err(error) => Err(failed(Chain(&error).to_string())),
     }

@@ -1,11 +1,22 @@
-//! Takes a pod's volumes off the tree: unmounts what lies in memory and removes the empty mount points. Never looks
+//! Takes a pod's volumes off the tree: unmounts what is the agent's own and removes the empty mount points. Never looks
 //! into a mount and removes nothing that is not empty (A25, I7); anything else there stays, and keeps the pod's
 //! directory in place. Blocks.
+//!
+//! What is whose is told by where it is mounted, which a restart does not forget, so that each step can be done again
+//! after a crash at any point:
+//!
+//! ```text
+//!  volumes/<plugin>/<name>                     a volume in memory, of the plugins that have such
+//!  volume-subpaths/<name>/<container>/<index>  a part of a volume, whatever it is of
+//!  anywhere, a file of the pod's own directory what a container showed itself and shared with the node
+//! ```
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::disk::Disk;
+use crate::disk::contents::Mounted;
+use crate::pod::paths::{SUB_PATHS, VOLUMES};
 
 /// Directories of the plugins whose volumes may lie in memory, the agent's own and those that a kubelet leaves at a
 /// takeover: there a mount's contents belong to the pod and end with it.
@@ -16,30 +27,84 @@ const IN_MEMORY: [&str; 4] = [
     "kubernetes.io~empty-dir",
 ];
 
-/// Takes down what is mounted under a pod's `volumes` directory.
-pub(super) fn unmount(disk: &dyn Disk, volumes: &Path) -> io::Result<()> {
-    for mount in disk.mounts(volumes)?.iter().rev() {
-        if mount.kind == "tmpfs" && is_volume(volumes, &mount.path) {
-            disk.unmount(&mount.path)?;
+/// What such volumes are made of: `hugetlbfs` is the medium of huge pages.
+const MEMORY: [&str; 2] = ["tmpfs", "hugetlbfs"];
+
+/// Takes down what is mounted under a pod's directory. What cannot be taken down does not keep the rest.
+pub(crate) fn unmount(disk: &dyn Disk, pod: &Path) -> io::Result<()> {
+    let mut failed = None;
+    let mounts = disk.mounts(pod)?;
+    for mount in mounts.iter().rev() {
+        // Goes with the part that it is mounted in, and only there.
+        let within_part = |part: &Mounted| is_part(pod, &part.path) && mount.path != part.path;
+        if mounts.iter().any(|other| within_part(other) && mount.path.starts_with(&other.path)) {
+            continue;
+        }
+        if may_go(disk, pod, mount)? {
+            failed = disk.unmount(&mount.path).err().or(failed);
         }
     }
-    let left = disk.mounts(volumes)?;
-    for plugin in IN_MEMORY {
-        let plugin = volumes.join(plugin);
-        for dir in disk.list(&plugin)? {
-            if !left.iter().any(|mount| mount.path.starts_with(&dir)) {
-                remove_if_empty(disk, &dir)?;
-            }
-        }
+    let left = disk.mounts(pod)?;
+    for dir in mount_points(disk, pod, &left)? {
+        failed = remove_if_empty(disk, &dir).err().or(failed);
     }
-    Ok(())
+    failed.map_or(Ok(()), Err)
 }
 
-/// `<volumes>/<plugin>/<name>`, exactly.
-fn is_volume(volumes: &Path, mount: &Path) -> bool {
-    let Ok(inner) = mount.strip_prefix(volumes) else { return false };
-    let plugin = inner.components().next().and_then(|first| first.as_os_str().to_str());
-    inner.components().count() == 2 && plugin.is_some_and(|plugin| IN_MEMORY.contains(&plugin))
+/// Whether a mount is the agent's, and nothing of others is in it.
+fn may_go(disk: &dyn Disk, pod: &Path, mount: &Mounted) -> io::Result<bool> {
+    if mount.inner || is_part(pod, &mount.path) {
+        return Ok(true);
+    }
+    if !is_volume_in_memory(pod, mount) {
+        return Ok(false);
+    }
+    // Several may lie on one point; the newest goes first.
+    Ok(disk.mounts(&mount.path)?.iter().all(|within| within.path == mount.path))
+}
+
+/// `<pod>/volumes/<plugin>/<name>`, exactly.
+fn is_volume_in_memory(pod: &Path, mount: &Mounted) -> bool {
+    let [VOLUMES, plugin, _] = names(pod, &mount.path)[..] else { return false };
+    IN_MEMORY.contains(&plugin) && MEMORY.contains(&mount.kind.as_str())
+}
+
+/// `<pod>/volume-subpaths/<volume>/<container>/<index>`, exactly.
+fn is_part(pod: &Path, path: &Path) -> bool {
+    matches!(names(pod, path)[..], [SUB_PATHS, _, _, _])
+}
+
+/// A path below a pod's directory by its names; empty if it is none.
+fn names<'a>(pod: &Path, path: &'a Path) -> Vec<&'a str> {
+    let inner = path.strip_prefix(pod).unwrap_or(Path::new(""));
+    inner.components().map(|name| name.as_os_str().to_str().unwrap_or_default()).collect()
+}
+
+/// Where something may have been mounted and nothing is any more.
+fn mount_points(disk: &dyn Disk, pod: &Path, left: &[Mounted]) -> io::Result<Vec<PathBuf>> {
+    let below = |dir: &Path| below(disk, dir, left);
+    let mut points = Vec::new();
+    for plugin in IN_MEMORY {
+        points.extend(below(&pod.join(VOLUMES).join(plugin))?);
+    }
+    for volume in below(&pod.join(SUB_PATHS))? {
+        for container in below(&volume)? {
+            points.extend(below(&container)?);
+        }
+    }
+    points.retain(|point| !left.iter().any(|mount| mount.path.starts_with(point)));
+    Ok(points)
+}
+
+/// What is in a directory; nothing is in a file that is there instead, and what is in a mount is nobody's business.
+fn below(disk: &dyn Disk, dir: &Path, left: &[Mounted]) -> io::Result<Vec<PathBuf>> {
+    if left.iter().any(|mount| dir.starts_with(&mount.path)) {
+        return Ok(Vec::new());
+    }
+    match disk.list(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(Vec::new()),
+        entries => entries,
+    }
 }
 
 /// What is not empty, or is no directory, is no mount point of a volume: it goes with the pod's directory, or never.
@@ -55,59 +120,4 @@ fn remove_if_empty(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::disk::contents::{Attributes, Tmpfs};
-    use crate::disk::{Failing, MemoryDisk};
-
-    const VOLUMES: &str = "/r/pods/u1/volumes";
-    const TMPFS: Tmpfs = Tmpfs { size: 1, top: Attributes { mode: 0o755, uid: None, gid: None } };
-
-    fn mounted(paths: &[&str]) -> MemoryDisk {
-        let disk = MemoryDisk::default();
-        for path in paths {
-            let path = Path::new(VOLUMES).join(path);
-            disk.create_dir_all(&path).unwrap();
-            disk.mount_tmpfs(&path, &TMPFS).unwrap();
-        }
-        disk
-    }
-
-    #[test]
-    fn a25_only_volumes_in_memory_are_unmounted() {
-        let disk = mounted(&["kubernetes.io~projected/a", "kubernetes.io~nfs/b", "kubernetes.io~secret/c"]);
-        let data = Path::new(VOLUMES).join("kubernetes.io~empty-dir/kept/data");
-        disk.put(&data, b"x");
-        unmount(&disk, Path::new(VOLUMES)).unwrap();
-        let left: Vec<_> = disk.mounts(Path::new("/")).unwrap().into_iter().map(|mount| mount.path).collect();
-        assert_eq!(left, [Path::new(VOLUMES).join("kubernetes.io~nfs/b")]);
-        assert!(disk.files().contains_key(&data));
-        assert!(disk.list(&Path::new(VOLUMES).join("kubernetes.io~projected")).unwrap().is_empty());
-        // With a mount left, the pod's directory is not removed.
-        assert!(disk.remove_tree(Path::new("/r/pods/u1")).is_err());
-        assert!(disk.files().contains_key(&data));
-    }
-
-    #[test]
-    fn a24_goes_on_after_a_crash_at_each_operation() {
-        for fatal in 0.. {
-            let disk = mounted(&["kubernetes.io~projected/a", "kubernetes.io~projected/b"]);
-            let from = disk.changes() + fatal;
-            let kind = io::ErrorKind::Other;
-            disk.set_failing(Some(Failing { from, calls: u64::MAX, kind, partial: 0, after_rename: false }));
-            let ended = unmount(&disk, Path::new(VOLUMES)).is_ok();
-            disk.set_failing(None);
-            unmount(&disk, Path::new(VOLUMES)).unwrap();
-            assert!(disk.mounts(Path::new("/")).unwrap().is_empty());
-            disk.remove_tree(Path::new("/r/pods/u1")).unwrap();
-            if ended {
-                return;
-            }
-        }
-    }
-
-    #[test]
-    fn nothing_there_is_success() {
-        unmount(&MemoryDisk::default(), Path::new(VOLUMES)).unwrap();
-    }
-}
+mod tests;

@@ -154,7 +154,8 @@ fn parts(places: &Places, points: Arc<Points>, disk: Arc<dyn Disk>, clock: Clock
         site: Site {
             owner: NODE.to_owned(),
             node: Node { memory: 4 << 30, cfs_period: Some(100_000) },
-            security: Defaults { seccomp_default: false, seccomp_root: places.root().join("seccomp") },
+            security: Defaults::bare(places.root().join("seccomp")),
+            dns: pinnace::pod::dns::Settings::default(),
         },
         pace: Pace {
             retry: pace.retry / FACTOR,
@@ -177,5 +178,6 @@ fn parts(places: &Places, points: Arc<Points>, disk: Arc<dyn Disk>, clock: Clock
         events: EventLog::default(),
         objects: pinnace::objects::Objects::default(),
         place: tokio::sync::watch::channel(Arc::new(pinnace::pod::admit::Place::bare(NODE, 110))).1,
+        ids_per_pod: 65_536,
     }
 }

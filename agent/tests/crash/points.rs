@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
-use pinnace::disk::contents::{Change, Contents, Mounted, Tmpfs};
+use pinnace::disk::contents::{Change, Contents, FileKind, Mounted, SubPath, SubPathError, Tmpfs};
 use pinnace::disk::{Disk, RealDisk};
 use tower::Service;
 
@@ -125,6 +125,10 @@ impl Disk for FatalDisk {
         self.around("create_public", path, || RealDisk.create_public(path))
     }
 
+    fn overwrite(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        self.around("overwrite", path, || RealDisk.overwrite(path, bytes))
+    }
+
     fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         self.around("replace", path, || RealDisk.replace(path, bytes))
     }
@@ -169,11 +173,35 @@ impl Disk for FatalDisk {
         self.around("mount_tmpfs", path, || RealDisk.mount_tmpfs(path, tmpfs))
     }
 
+    fn bind_sub_path(&self, sub_path: &SubPath) -> Result<(), SubPathError> {
+        self.around("bind_sub_path", &sub_path.target, || RealDisk.bind_sub_path(sub_path))
+    }
+
     fn unmount(&self, path: &Path) -> io::Result<()> {
         self.around("unmount", path, || RealDisk.unmount(path))
     }
 
     fn mounts(&self, path: &Path) -> io::Result<Vec<Mounted>> {
         RealDisk.mounts(path)
+    }
+
+    fn mount_of(&self, path: &Path) -> io::Result<Mounted> {
+        RealDisk.mount_of(path)
+    }
+
+    fn give_to_group(&self, root: &Path, gid: u32) -> io::Result<()> {
+        self.around("give_to_group", root, || RealDisk.give_to_group(root, gid))
+    }
+
+    fn kind(&self, path: &Path) -> io::Result<Option<FileKind>> {
+        RealDisk.kind(path)
+    }
+
+    fn create_host_dir(&self, path: &Path) -> io::Result<()> {
+        self.around("create_host_dir", path, || RealDisk.create_host_dir(path))
+    }
+
+    fn create_host_file(&self, path: &Path) -> io::Result<()> {
+        self.around("create_host_file", path, || RealDisk.create_host_file(path))
     }
 }

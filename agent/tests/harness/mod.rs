@@ -116,7 +116,8 @@ impl Make {
             site: Site {
                 owner: NODE.to_owned(),
                 node: Memory { memory: 4 << 30, cfs_period: Some(100_000) },
-                security: Defaults { seccomp_default: false, seccomp_root: root.join("seccomp") },
+                security: Defaults::bare(root.join("seccomp")),
+                dns: pinnace::pod::dns::Settings::default(),
             },
             pace: self.pace,
             relist: relist::Config::default(),
@@ -125,6 +126,7 @@ impl Make {
             events: EventLog::default(),
             objects: pinnace::objects::Objects::default(),
             place: tokio::sync::watch::channel(Arc::new(pinnace::pod::admit::Place::bare(NODE, 300))).1,
+            ids_per_pod: 65_536,
         };
         let board = app::start(parts, opened, desired, &supervisor);
         self.checker.unsynced();

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use pinnace::api::connections::Connections;
 use pinnace::api::link::{Clients, LinkState};
 use pinnace::app;
 use pinnace::board::Board;
@@ -18,6 +19,7 @@ use pinnace::host::address::{InterfaceAddress, Network};
 use pinnace::host::machine::{Host, Machine};
 use pinnace::join::{self, Membership};
 use pinnace::journal::Journal;
+use pinnace::objects::{Objects, Strategy};
 use pinnace::pod::admit::Place;
 use pinnace::pod::container::Site;
 use pinnace::pod::paths::Dirs;
@@ -116,9 +118,13 @@ impl Rig {
         let clients = Clients {
             shared: self.api.client_of_node(NODE),
             lease: self.api.client_of_node(NODE),
+            watches: Connections::one(self.api.client_of_node(NODE)),
             state: watch::channel(LinkState::default()).1,
             lease_stuck: Arc::default(),
         };
+        let (objects, keeper) =
+            Objects::following(clients.shared.clone(), clients.watches.clone(), Strategy::Watch);
+        supervisor.spawn_core("objects", keeper.run(stop.clone()));
         let source = join::source(NODE, &clients, admitted);
         let (wanted, wanted_reader) = watch::channel(Arc::new(wish(manifests)));
         let (merged, merged_reader) = watch::channel(Arc::new(Desired::default()));
@@ -137,15 +143,17 @@ impl Rig {
             site: Site {
                 owner: NODE.to_owned(),
                 node: Memory { memory: 4 << 30, cfs_period: Some(100_000) },
-                security: Defaults { seccomp_default: false, seccomp_root: root.join("seccomp") },
+                security: Defaults::bare(root.join("seccomp")),
+                dns: pinnace::pod::dns::Settings::default(),
             },
             pace: make.pace,
             relist: relist::Config::default(),
             runtime_period: Duration::from_secs(5),
             images: pinnace::image::Settings::default(),
             events: events.clone(),
-            objects: pinnace::objects::Objects::new(self.api.client_of_node(NODE)),
+            objects,
             place: place_reader,
+            ids_per_pod: 65_536,
         };
         let board = app::start(parts, opened, merged_reader, &supervisor);
         let joining = join::Parts {

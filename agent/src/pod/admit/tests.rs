@@ -24,7 +24,8 @@ fn place() -> Place {
         taints: Vec::new(),
         is_known: true,
         allocatable: BTreeMap::from([("pods".to_owned(), 2), ("cpu".to_owned(), 1000)]),
-        strict_groups: true,
+        strict_groups: Some(true),
+        ..Place::bare("n", 2)
     }
 }
 
@@ -140,5 +141,43 @@ proptest! {
         if judged(room) == Verdict::Admit {
             prop_assert_eq!(judged(room + more), Verdict::Admit);
         }
+    }
+}
+
+#[test]
+fn what_cannot_be_enforced_is_refused() {
+    let context = |context: Value| api(json!({ "securityContext": context }));
+    let sysctl = |name: &str| context(json!({ "sysctls": [{ "name": name, "value": "1" }] }));
+    assert_eq!(alone(&sysctl("net.ipv4.tcp_syncookies")), Verdict::Admit);
+    let message = "forbidden sysctl: \"kernel.msgmax\" not allowlisted";
+    assert_eq!(alone(&sysctl("kernel/msgmax")), reject("SysctlForbidden", message));
+    let profile = context(json!({ "appArmorProfile": { "type": "RuntimeDefault" } }));
+    let message = "Cannot enforce AppArmor: AppArmor is not enabled on the host";
+    assert_eq!(alone(&profile), reject("AppArmor", message));
+    assert_eq!(alone(&context(json!({ "appArmorProfile": { "type": "Unconfined" } }))), Verdict::Admit);
+    let here = Place { app_armor: true, ..place() };
+    assert_eq!(judge(&profile, &here, &[], LABEL_PATIENCE), Verdict::Admit);
+}
+
+#[test]
+fn strict_groups_are_the_runtimes_word() {
+    let strict = api(json!({ "securityContext": { "supplementalGroupsPolicy": "Strict" } }));
+    let judged = |strict_groups| judge(&strict, &Place { strict_groups, ..place() }, &[], LABEL_PATIENCE);
+    assert_eq!(judged(Some(true)), Verdict::Admit);
+    assert_eq!(reason(&judged(None)), "waits");
+    let message = "SupplementalGroupsPolicy=Strict is not supported in this node";
+    assert_eq!(judged(Some(false)), reject("SupplementalGroupsPolicyNotSupported", message));
+}
+
+#[test]
+fn a44_injected_parameters_are_refused_whatever_is_allowed() {
+    let mut allowed = Allowlist::safe(Some((6, 1)));
+    allowed.allow("net.*").unwrap();
+    let place = Place { sysctls: Arc::new(allowed), ..place() };
+    for (name, value) in
+        [("net.a", "1+kernel.core_pattern=|/x"), ("net.a", "1\nb"), ("net.a=1", "1"), ("vm.x", "1")]
+    {
+        let pod = api(json!({ "securityContext": { "sysctls": [{ "name": name, "value": value }] } }));
+        assert_eq!(reason(&judge(&pod, &place, &[], LABEL_PATIENCE)), "SysctlForbidden", "{name}={value}");
     }
 }

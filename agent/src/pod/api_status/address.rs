@@ -60,7 +60,7 @@ fn of_host_network(around: Around<'_>) -> Vec<String> {
 }
 
 /// One address of each family, the node's primary family first.
-fn sorted(ips: &[IpAddr], host: &[IpAddr]) -> Vec<IpAddr> {
+pub(crate) fn sorted(ips: &[IpAddr], host: &[IpAddr]) -> Vec<IpAddr> {
     let first_is_v4 = host.first().or(ips.first()).is_none_or(IpAddr::is_ipv4);
     let of = |v4: bool| ips.iter().copied().find(move |ip| ip.is_ipv4() == v4);
     of(first_is_v4).into_iter().chain(of(!first_is_v4)).collect()

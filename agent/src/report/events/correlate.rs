@@ -6,6 +6,7 @@
 
 mod outage;
 mod series;
+mod starts;
 mod store;
 
 use std::collections::BTreeSet;
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use outage::Outage;
 use series::{Key, Series};
+use starts::Starts;
 use store::{Class, Store};
 
 use super::budget::Bucket;
@@ -25,7 +27,7 @@ pub(super) use series::{Record, Verb, Write};
 /// Least time between two writes of one series.
 const REPEAT_EVERY: u64 = 60_000;
 /// After so long a normal event that waits gives way to a later one of the same pod and container.
-const SUMMARISE_AFTER: u64 = 10_000;
+const SUMMARISE_AFTER: u64 = 20_000;
 /// After so long a normal event that waits is dropped.
 const SHED_AFTER: u64 = 60_000;
 /// Least time between two looks for them.
@@ -111,6 +113,7 @@ pub(super) struct Correlator {
     /// Objects of which something is being written.
     busy: BTreeSet<Object>,
     shed_again: u64,
+    starts: Starts,
     tally: Tally,
 }
 
@@ -136,8 +139,19 @@ impl Correlator {
             outage: Outage::new(seed),
             busy: BTreeSet::new(),
             shed_again: 0,
+            starts: Starts::default(),
             tally: Tally::default(),
         }
+    }
+
+    /// Whether pods are being started.
+    pub(super) fn starting(&mut self, starting: bool, now: u64) {
+        self.starts.set(starting, now);
+    }
+
+    /// Nothing waits for starts any more.
+    pub(super) fn forget_starts(&mut self) {
+        self.starts = Starts::default();
     }
 
     /// What became of events so far.
@@ -209,7 +223,11 @@ impl Correlator {
     /// The first of a class whose object is not busy, if its budget allows; else `pause` is at most the time until then.
     fn ready(&mut self, class: Class, now: u64, pause: &mut Option<Duration>) -> Option<u64> {
         let (due, id) = self.store.first(class, |series| !self.busy.contains(&series.key.object.whole()))?;
-        let until_due = Duration::from_millis(due.saturating_sub(now));
+        let yielded = match (class, self.store.get(id)) {
+            (Class::NewNormal, Some(series)) => self.starts.pause(series.since, now),
+            _ => 0,
+        };
+        let until_due = Duration::from_millis(due.saturating_sub(now).max(yielded));
         let wait = until_due.max(self.budget(id, now));
         if wait.is_zero() {
             return Some(id);

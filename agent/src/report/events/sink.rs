@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::answer;
 use super::body;
 use super::correlate::{Correlator, Next, Outcome, Rates, Tally, Verb, Write};
+use crate::api::decoded::Decoded;
 use crate::clock::Clock;
 use crate::events::{Feed, Object, Occurrence};
 use crate::report::refusal::why;
@@ -81,6 +82,8 @@ pub struct Sink {
     feed: Feed,
     pods: Arc<dyn KnownPods>,
     clock: Clock,
+    /// Whether pods are being started.
+    starts: watch::Receiver<bool>,
     correlator: Correlator,
     writes: FuturesUnordered<BoxFuture<'static, Answered>>,
     tally: watch::Sender<Tally>,
@@ -113,6 +116,7 @@ impl Sink {
         feed: Feed,
         pods: Arc<dyn KnownPods>,
         clock: Clock,
+        starts: watch::Receiver<bool>,
     ) -> (Self, watch::Receiver<Tally>) {
         let (tally, reader) = watch::channel(Tally::default());
         let rates = Rates { qps: config.qps.into(), burst: config.burst.into() };
@@ -126,6 +130,7 @@ impl Sink {
             feed,
             pods,
             clock,
+            starts,
             correlator,
             writes,
             tally,
@@ -145,6 +150,7 @@ impl Sink {
                 () = stop.cancelled() => break,
                 Some(answered) = self.writes.next(), if !self.writes.is_empty() => self.settle(answered),
                 () = self.feed.filled() => {}
+                () = changed(&mut self.starts) => {}
                 () = wait::pause(pause) => {}
             }
         }
@@ -158,6 +164,8 @@ impl Sink {
 
     /// Writes what is due at once, and no more.
     async fn finish(&mut self) {
+        self.starts = watch::channel(false).1;
+        self.correlator.forget_starts();
         loop {
             self.pass();
             match self.writes.next().await {
@@ -171,6 +179,8 @@ impl Sink {
     fn pass(&mut self) -> Option<Duration> {
         let now = self.clock.now().boot.millis;
         self.take_in(now);
+        let starting = *self.starts.borrow_and_update();
+        self.correlator.starting(starting, now);
         if now.saturating_sub(self.tidied) >= TIDY_EVERY {
             self.tidied = now;
             self.correlator.tidy(now);
@@ -204,7 +214,8 @@ impl Sink {
             Object::Pod { namespace, name, uid, .. } => self.pods.find(namespace, name, uid.as_ref()),
             Object::Node { .. } => None,
         };
-        let api: Api<Event> = Api::namespaced(self.client.clone(), body::namespace(&write.record.object));
+        let api: Api<Decoded<Event>> =
+            Api::namespaced(self.client.clone(), body::namespace(&write.record.object));
         let (node, deadline) = (self.config.node.clone(), self.config.deadline);
         Box::pin(async move {
             let sent = timeout(deadline, send(&api, &write, &node, pod.as_deref())).await;
@@ -254,10 +265,22 @@ impl Sink {
     }
 }
 
-async fn send(api: &Api<Event>, write: &Write, node: &str, pod: Option<&Pod>) -> Result<(), kube::Error> {
+/// Ends with a new word; never where nobody is left to give one.
+async fn changed(starts: &mut watch::Receiver<bool>) {
+    if starts.changed().await.is_err() {
+        std::future::pending().await
+    }
+}
+
+async fn send(
+    api: &Api<Decoded<Event>>,
+    write: &Write,
+    node: &str,
+    pod: Option<&Pod>,
+) -> Result<(), kube::Error> {
     match write.verb {
         Verb::Create => {
-            api.create(&PostParams::default(), &body::event(&write.record, node, pod)).await?;
+            api.create(&PostParams::default(), &Decoded(body::event(&write.record, node, pod))).await?;
         }
         Verb::Patch => {
             let change = Patch::Strategic(body::patch(&write.record));

@@ -9,6 +9,7 @@ use kube::{Api, Client, Error};
 use tokio::time::timeout;
 
 use super::plan::{Mirror, as_mirror};
+use crate::api::decoded::Decoded;
 use crate::report::refusal::{is_namespace_terminating, pause, why};
 
 /// What became of an attempt.
@@ -34,8 +35,11 @@ pub(super) enum Answer {
 pub(super) async fn create(client: Client, mirror: Pod, deadline: Duration) -> Answer {
     bounded(deadline, async move {
         let api = api(client, &mirror);
-        match api.create(&PostParams::default(), &mirror).await {
-            Ok(made) => there(made, &mirror),
+        let wanted = Decoded(mirror);
+        let made = api.create(&PostParams::default(), &wanted).await;
+        let Decoded(mirror) = wanted;
+        match made {
+            Ok(Decoded(made)) => there(made, &mirror),
             Err(Error::Api(status)) if status.code == 409 => look(&api, &mirror).await,
             Err(error) => refused(&error),
         }
@@ -47,7 +51,7 @@ pub(super) async fn create(client: Client, mirror: Pod, deadline: Duration) -> A
 pub(super) async fn delete(client: Client, name: String, uid: String, deadline: Duration) -> Answer {
     bounded(deadline, async move {
         let (namespace, name) = name.split_once('/').unwrap_or(("default", &name));
-        let api: Api<Pod> = Api::namespaced(client, namespace);
+        let api: Api<Decoded<Pod>> = Api::namespaced(client, namespace);
         let this = Preconditions { uid: Some(uid.clone()), resource_version: None };
         let params = DeleteParams {
             grace_period_seconds: Some(0),
@@ -68,15 +72,15 @@ async fn bounded(deadline: Duration, attempt: impl Future<Output = Answer>) -> A
     timeout(deadline, attempt).await.unwrap_or_else(none)
 }
 
-fn api(client: Client, pod: &Pod) -> Api<Pod> {
+fn api(client: Client, pod: &Pod) -> Api<Decoded<Pod>> {
     Api::namespaced(client, pod.metadata.namespace.as_deref().unwrap_or("default"))
 }
 
 /// The name is taken: by our own mirror, which the watch does not show yet, or by another's pod.
-async fn look(api: &Api<Pod>, wanted: &Pod) -> Answer {
+async fn look(api: &Api<Decoded<Pod>>, wanted: &Pod) -> Answer {
     let name = wanted.metadata.name.as_deref().unwrap_or_default();
     match api.get_opt(name).await {
-        Ok(Some(found)) => there(found, wanted),
+        Ok(Some(Decoded(found))) => there(found, wanted),
         Ok(None) => Answer::Busy { why: format!("pod {name} went away while it was looked at"), pause: None },
         // A node may only read pods that are bound to it.
         Err(Error::Api(status)) if status.code == 403 => taken(name),

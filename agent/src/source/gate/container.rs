@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::{Container, ContainerPort, EnvVar, Lifecycle, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
-use super::{Filled, Holds, Inherited, security, volume};
+use super::{Filled, Holds, security, volume};
 
-pub(super) fn container(at: &str, container: &Container, inherited: Inherited, holds: &mut Holds) {
+pub(super) fn container(at: &str, container: &Container, holds: &mut Holds) {
     #[rustfmt::skip]
     let Container {
         args, command, env, env_from, image: _, image_pull_policy: _, lifecycle, liveness_probe,
@@ -37,11 +37,11 @@ pub(super) fn container(at: &str, container: &Container, inherited: Inherited, h
     holds.hold_if(startup_probe.is_some(), at, "startupProbe");
     holds.hold_if(restart_policy.is_some(), at, "restartPolicy");
     holds.hold_if(restart_policy_rules.filled(), at, "restartPolicyRules");
-    security::container(at, security_context.as_ref(), inherited, holds);
-    holds.hold_if(volume_devices.filled(), at, "volumeDevices");
-    for (index, mount) in volume_mounts.iter().flatten().enumerate() {
-        volume::mount(&format!("{at}.volumeMounts[{index}]"), mount, holds);
+    if let Some(context) = security_context {
+        security::container(at, context, holds);
     }
+    holds.hold_if(volume_devices.filled(), at, "volumeDevices");
+    volume_mounts.iter().flatten().for_each(volume::mount);
 }
 
 /// `$(NAME)` and `$$` mean something else after expansion, so text with them cannot be passed on as it is.

@@ -2,14 +2,14 @@
 
 use k8s_openapi::api::core::v1::PodSpec;
 
-use super::{Filled, Holds, Inherited, container, security, volume};
+use super::{Filled, Holds, container, security, volume};
 
 pub(super) fn spec(spec: &PodSpec, holds: &mut Holds) {
     #[rustfmt::skip]
     let PodSpec {
         active_deadline_seconds: _, affinity: _, automount_service_account_token: _, containers,
         dns_config, dns_policy, enable_service_links: _, ephemeral_containers, host_aliases,
-        host_ipc: _, host_network: _, host_pid: _, host_users, hostname: _, hostname_override,
+        host_ipc: _, host_network: _, host_pid: _, host_users: _, hostname: _, hostname_override,
         image_pull_secrets: _, init_containers, node_name: _, node_selector: _, os: _, overhead,
         preemption_policy: _, priority: _, priority_class_name: _, readiness_gates: _, resource_claims,
         resources, restart_policy: _, runtime_class_name, scheduler_name: _, scheduling_gates,
@@ -21,7 +21,6 @@ pub(super) fn spec(spec: &PodSpec, holds: &mut Holds) {
     holds.hold_if(dns_policy.as_deref() == Some("None"), "spec", "dnsPolicy");
     holds.hold_if(ephemeral_containers.filled(), "spec", "ephemeralContainers");
     holds.hold_if(host_aliases.filled(), "spec", "hostAliases");
-    holds.hold_if(*host_users == Some(false), "spec", "hostUsers");
     holds.hold_if(hostname_override.filled(), "spec", "hostnameOverride");
     holds.hold_if(init_containers.filled(), "spec", "initContainers");
     holds.hold_if(overhead.filled(), "spec", "overhead");
@@ -39,6 +38,6 @@ pub(super) fn spec(spec: &PodSpec, holds: &mut Holds) {
         volume::volume(index, volume, holds);
     }
     for (index, container) in containers.iter().enumerate() {
-        container::container(&format!("spec.containers[{index}]"), container, Inherited::of(spec), holds);
+        container::container(&format!("spec.containers[{index}]"), container, holds);
     }
 }

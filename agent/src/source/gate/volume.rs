@@ -1,18 +1,48 @@
-//! Which kinds of volume hold a pod: all but projected ones of service-account tokens, ConfigMaps and the namespace.
+//! Which kinds of volume hold a pod, and what of a kind that is built does.
 
 use k8s_openapi::api::core::v1::{
-    ConfigMapProjection, DownwardAPIProjection, DownwardAPIVolumeFile, KeyToPath, ObjectFieldSelector,
-    ProjectedVolumeSource, ServiceAccountTokenProjection, Volume, VolumeMount, VolumeProjection,
+    ClusterTrustBundleProjection, ConfigMapProjection, ConfigMapVolumeSource, DownwardAPIProjection,
+    DownwardAPIVolumeFile, DownwardAPIVolumeSource, EmptyDirVolumeSource, HostPathVolumeSource,
+    ImageVolumeSource, KeyToPath, ObjectFieldSelector, ProjectedVolumeSource, ResourceFieldSelector,
+    SecretProjection, SecretVolumeSource, ServiceAccountTokenProjection, Volume, VolumeMount,
+    VolumeProjection,
 };
 
-use super::{Filled, Holds};
-use crate::volume::plan::NAMESPACE_FIELD;
+use super::Holds;
 
 pub(super) fn volume(index: usize, volume: &Volume, holds: &mut Holds) {
-    match (kind(volume).unwrap_or("emptyDir"), &volume.projected) {
-        ("projected", Some(source)) => projected(&format!("spec.volumes[{index}].projected"), source, holds),
-        (kind, _) => holds.hold(format!("spec.volumes[{index}].{kind}")),
+    let Some(kind) = kind(volume) else {
+        // Of a kind that is not known here, nothing was read.
+        return holds.hold(format!("spec.volumes[{index}]"));
+    };
+    let at = format!("spec.volumes[{index}].{kind}");
+    // What is built is taken apart so that a new field is noticed.
+    if let Some(source) = &volume.projected {
+        projected(&at, source, holds);
+    } else if let Some(source) = &volume.config_map {
+        let ConfigMapVolumeSource { default_mode: _, items: keys, name: _, optional: _ } = source;
+        items(keys.as_deref());
+    } else if let Some(source) = &volume.secret {
+        let SecretVolumeSource { default_mode: _, items: keys, optional: _, secret_name: _ } = source;
+        items(keys.as_deref());
+    } else if let Some(source) = &volume.downward_api {
+        let DownwardAPIVolumeSource { default_mode: _, items } = source;
+        downward(&at, items.as_deref(), holds);
+    } else if let Some(source) = &volume.empty_dir {
+        let EmptyDirVolumeSource { medium, size_limit: _ } = source;
+        let other = !matches!(medium.as_deref(), None | Some("" | "Memory"));
+        holds.hold_if(other, &at, "medium");
+    } else if let Some(source) = &volume.host_path {
+        let HostPathVolumeSource { path: _, type_: _ } = source;
+    } else if let Some(source) = &volume.image {
+        let ImageVolumeSource { pull_policy: _, reference: _ } = source;
+    } else {
+        holds.hold(at);
     }
+}
+
+fn items(items: Option<&[KeyToPath]>) {
+    for KeyToPath { key: _, mode: _, path: _ } in items.unwrap_or_default() {}
 }
 
 fn projected(at: &str, source: &ProjectedVolumeSource, holds: &mut Holds) {
@@ -27,58 +57,52 @@ fn projected(at: &str, source: &ProjectedVolumeSource, holds: &mut Holds) {
             secret,
             service_account_token,
         } = projection;
-        holds.hold_if(cluster_trust_bundle.is_some(), &at, "clusterTrustBundle");
+        if let Some(bundle) = cluster_trust_bundle {
+            let ClusterTrustBundleProjection { label_selector, name: _, optional: _, path: _, signer_name } =
+                bundle;
+            let chosen = signer_name.is_some() || label_selector.is_some();
+            holds.hold_if(chosen, &at, "clusterTrustBundle.signerName");
+        }
         holds.hold_if(pod_certificate.is_some(), &at, "podCertificate");
-        holds.hold_if(secret.is_some(), &at, "secret");
-        if let Some(config_map) = config_map {
-            // All of it is built; taken apart so that a new field is noticed.
-            let ConfigMapProjection { items, name: _, optional: _ } = config_map;
-            for KeyToPath { key: _, mode: _, path: _ } in items.iter().flatten() {}
+        if let Some(SecretProjection { items: keys, name: _, optional: _ }) = secret {
+            items(keys.as_deref());
+        }
+        if let Some(ConfigMapProjection { items: keys, name: _, optional: _ }) = config_map {
+            items(keys.as_deref());
         }
         if let Some(token) = service_account_token {
             let ServiceAccountTokenProjection { audience: _, expiration_seconds: _, path: _ } = token;
         }
         if let Some(DownwardAPIProjection { items }) = downward_api {
-            for (index, item) in items.iter().flatten().enumerate() {
-                downward(&format!("{at}.downwardAPI.items[{index}]"), item, holds);
-            }
+            downward(&format!("{at}.downwardAPI"), items.as_deref(), holds);
         }
     }
 }
 
-fn downward(at: &str, item: &DownwardAPIVolumeFile, holds: &mut Holds) {
-    let DownwardAPIVolumeFile { field_ref, mode: _, path: _, resource_field_ref } = item;
-    holds.hold_if(resource_field_ref.is_some(), at, "resourceFieldRef");
-    let other = |ObjectFieldSelector { api_version: _, field_path }: &ObjectFieldSelector| {
-        field_path.as_str() != NAMESPACE_FIELD
-    };
-    let held = field_ref.as_ref().map_or(resource_field_ref.is_none(), other);
-    holds.hold_if(held, at, "fieldRef");
-}
-
-/// Volumes that are built only for a pod of the API: without an API server nobody could say what is in them.
-pub(super) fn of_static_pod(volumes: &[Volume], holds: &mut Holds) {
-    for (index, _) in volumes.iter().enumerate().filter(|(_, volume)| volume.projected.is_some()) {
-        holds.hold(format!("spec.volumes[{index}].projected"));
+/// All fields and resources that a volume may show are built; an item that names neither is of a later kind.
+fn downward(at: &str, items: Option<&[DownwardAPIVolumeFile]>, holds: &mut Holds) {
+    for (index, item) in items.unwrap_or_default().iter().enumerate() {
+        let DownwardAPIVolumeFile { field_ref, mode: _, path: _, resource_field_ref } = item;
+        if let Some(ObjectFieldSelector { api_version: _, field_path: _ }) = field_ref {}
+        if let Some(ResourceFieldSelector { container_name: _, divisor: _, resource: _ }) = resource_field_ref
+        {
+        }
+        let neither = field_ref.is_none() && resource_field_ref.is_none();
+        holds.hold_if(neither, at, &format!("items[{index}]"));
     }
 }
 
-pub(super) fn mount(at: &str, mount: &VolumeMount, holds: &mut Holds) {
+/// All of a mount is built; taken apart so that a new field is noticed.
+pub(super) fn mount(mount: &VolumeMount) {
     let VolumeMount {
         mount_path: _,
-        mount_propagation,
+        mount_propagation: _,
         name: _,
         read_only: _,
-        recursive_read_only,
-        sub_path,
-        sub_path_expr,
+        recursive_read_only: _,
+        sub_path: _,
+        sub_path_expr: _,
     } = mount;
-    let other =
-        |value: &Option<String>, harmless: &str| value.as_deref().is_some_and(|value| value != harmless);
-    holds.hold_if(other(mount_propagation, "None"), at, "mountPropagation");
-    holds.hold_if(other(recursive_read_only, "Disabled"), at, "recursiveReadOnly");
-    holds.hold_if(sub_path.filled(), at, "subPath");
-    holds.hold_if(sub_path_expr.filled(), at, "subPathExpr");
 }
 
 /// The field that says what the volume is made of; the first, should there be several.

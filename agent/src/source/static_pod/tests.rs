@@ -113,8 +113,10 @@ fn a_pod_of_another_node_and_one_with_unbuilt_fields_are_held() {
         Held { field: "spec.nodeName".into(), reason: "names \"other\", this node is \"Node1\"".into() }
     );
     assert_eq!(built(&[("/spec/nodeName", json!("Node1"))]).held, []);
+    let volumes = json!([{"name": "v", "nfs": {"server": "s", "path": "/"}}]);
+    assert_eq!(built(&[("/spec/volumes", volumes)]).held[0].field, "spec.volumes[0].nfs");
     let volumes = json!([{"name": "v", "secret": {"secretName": "s"}}]);
-    assert_eq!(built(&[("/spec/volumes", volumes)]).held[0].field, "spec.volumes[0].secret");
+    assert_eq!(built(&[("/spec/volumes", volumes)]).held, []);
 }
 
 proptest! {

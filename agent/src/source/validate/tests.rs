@@ -228,6 +228,37 @@ fn a75_resources() {
 }
 
 #[test]
+fn files_of_volumes() {
+    check(
+        json!({"spec": {
+            "volumes": [
+                {"name": "a", "configMap": {"items": [{"key": "", "path": "/x"}]}},
+                {"name": "b", "secret": {"secretName": "s", "items": [{"key": "k", "path": "..x", "mode": 512}]}},
+                {"name": "c", "downwardAPI": {"items": [
+                    {"path": "p"}, {"path": "q", "fieldRef": {"fieldPath": "status.podIP"}},
+                    {"path": "a/../r", "resourceFieldRef": {"resource": "limits.cpu"}},
+                    {"path": "s", "fieldRef": {"fieldPath": "metadata.labels['a']"}}]}},
+                {"name": "d", "projected": {"sources": [{"secret": {"items": [{"key": "k", "path": ""}]}}]}},
+                {"name": "e", "emptyDir": {"medium": "Paper"}}],
+            "containers": [{"name": "c", "image": "i"}]}}),
+        &[
+            "spec.volumes[0].configMap.name: is missing",
+            "spec.volumes[0].configMap.items[0].key: is missing",
+            "spec.volumes[0].configMap.items[0].path: must be a relative path",
+            "spec.volumes[1].secret.items[0].path: must not begin with '..'",
+            "spec.volumes[1].secret.items[0].mode: is not within 0 and 0777",
+            "spec.volumes[2].downwardAPI.items[0].fieldRef: is missing",
+            "spec.volumes[2].downwardAPI.items[1].fieldRef.fieldPath: names \"status.podIP\", which a volume cannot show",
+            "spec.volumes[2].downwardAPI.items[2].path: must not contain '..'",
+            "spec.volumes[2].downwardAPI.items[2].resourceFieldRef.containerName: is missing",
+            "spec.volumes[3].projected.sources[0].secret.name: is missing",
+            "spec.volumes[3].projected.sources[0].secret.items[0].path: is missing",
+            "spec.volumes[4].emptyDir.medium: is no medium",
+        ],
+    );
+}
+
+#[test]
 fn volumes_and_mounts() {
     check(
         json!({"spec": {

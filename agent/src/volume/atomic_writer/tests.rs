@@ -1,6 +1,6 @@
 //! The writer on the disk in memory, killed at each of its changes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use proptest::prelude::*;
@@ -19,7 +19,7 @@ pub(crate) fn payload(files: &[(&str, &str)]) -> Payload {
         (PathBuf::from(path), Wanted { bytes: (*text).into(), attributes })
     };
     let directory = Attributes { mode: 0o2755, uid: None, gid: Some(7) };
-    Payload { files: files.iter().map(file).collect(), directory }
+    Payload { files: files.iter().map(file).collect(), directory, nested: BTreeSet::new() }
 }
 
 fn wall(second: i64) -> Timestamp {
@@ -137,7 +137,8 @@ fn a23_what_was_planted_is_removed_and_never_followed() {
         | Change::WriteFile(path, ..)
         | Change::Link(path, _)
         | Change::Rename(path, _)
-        | Change::Remove(path)) = change;
+        | Change::Remove(path)
+        | Change::SetAttributes(path, _)) = change;
         assert!(path.is_relative() && path.parent() != Some(Path::new("..2024")), "{change:?}");
     }
     assert_whole(&disk, &wanted);
@@ -155,6 +156,20 @@ fn what_others_put_beside_stays() {
     write(&disk, &wanted, 0).unwrap();
     write(&disk, &payload(&[("token", "u")]), 1).unwrap();
     assert!(disk.contents(Path::new(ROOT)).unwrap().contains_key(Path::new("nested")));
+}
+
+#[test]
+fn other_volumes_find_directories_to_be_mounted_over() {
+    let disk = MemoryDisk::default();
+    write(&disk, &payload(&[("token", "t"), ("b", "x")]), 0).unwrap();
+    let mut wanted = payload(&[("token", "u")]);
+    wanted.nested = [PathBuf::from("a/c"), PathBuf::from("b")].into();
+    write(&disk, &wanted, 1).unwrap();
+    let seen = disk.contents(Path::new(ROOT)).unwrap();
+    for path in ["a", "a/c", "b"] {
+        assert!(matches!(seen.get(Path::new(path)), Some(Node::Directory(_))), "{path}: {seen:?}");
+    }
+    assert_whole(&disk, &wanted);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Set-up, renewal and teardown against an API server of a few lines, in virtual time, on the disk in memory.
 
 use std::convert::Infallible;
+use std::path::PathBuf;
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
@@ -8,10 +9,14 @@ use http_body_util::{BodyExt, Full};
 use jiff::Timestamp;
 use kube::client::Body;
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 use super::*;
 use crate::disk::MemoryDisk;
+use crate::disk::contents::Node;
+use crate::pod::admit::Place;
 use crate::source::desired::Origin;
+use crate::volume::atomic_writer::current;
 use crate::volume::plan::tests::{admitted, pod_with};
 use crate::volume::token::tests::jwt;
 
@@ -133,6 +138,7 @@ impl Ground {
             dirs,
             self.clock.clone(),
             self.events.clone(),
+            Allocatable::new(watch::channel(Arc::new(Place::bare("n", 110))).1, 1 << 30),
         )
     }
 

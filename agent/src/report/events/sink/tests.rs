@@ -109,6 +109,7 @@ struct Running {
     server: Shared,
     clock: Clock,
     tally: watch::Receiver<Tally>,
+    starts: watch::Sender<bool>,
     stop: CancellationToken,
     task: tokio::task::JoinSet<()>,
 }
@@ -121,11 +122,12 @@ fn start() -> Running {
     let clock =
         Clock::scripted("boot", Duration::from_secs(9), Timestamp::from_second(1_700_000_000).unwrap());
     let (log, feed) = EventLog::feeding();
-    let (sink, tally) = Sink::new(Config::new("n1"), client, feed, Arc::new(NoPods), clock.clone());
+    let (starts, reader) = watch::channel(false);
+    let (sink, tally) = Sink::new(Config::new("n1"), client, feed, Arc::new(NoPods), clock.clone(), reader);
     let stop = CancellationToken::new();
     let mut task = tokio::task::JoinSet::new();
     task.spawn(sink.run(stop.clone()));
-    Running { log, server, clock, tally, stop, task }
+    Running { log, server, clock, tally, starts, stop, task }
 }
 
 impl Running {
@@ -166,6 +168,29 @@ async fn a_series_is_posted_once_and_patched_with_its_count() {
     let server = run.server.lock().unwrap();
     let posts = server.requests.iter().filter(|(method, _)| method == Method::POST).count();
     assert_eq!((posts, server.requests.len()), (1, 4), "{:?}", server.requests);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_goes_well_is_told_after_the_starts_and_a_warning_at_once() {
+    let mut run = start();
+    run.starts.send(true).unwrap();
+    run.tell("ns/web", "Created", "Container created");
+    run.warn("ns/db", "Failed", "no");
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!((run.find("Created").len(), run.find("Failed").len()), (0, 1));
+    run.starts.send(false).unwrap();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(run.find("Created").len(), 1);
+    // Not for ever, and not beyond the end of the agent.
+    run.starts.send(true).unwrap();
+    run.tell("ns/web", "Started", "Container started");
+    tokio::time::sleep(Duration::from_secs(11)).await;
+    assert_eq!(run.find("Started").len(), 1);
+    run.tell("ns/web", "Killing", "Stopping container c");
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    run.stop.cancel();
+    run.task.join_next().await.unwrap().unwrap();
+    assert_eq!(run.find("Killing").len(), 1);
 }
 
 #[tokio::test(start_paused = true)]

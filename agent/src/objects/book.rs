@@ -1,0 +1,274 @@
+//! Who refers to what, and what was last heard of it. No I/O and no waiting: whoever follows an object writes here,
+//! whoever wants it reads here.
+//!
+//! An object is followed from the first reference or question on, and for [`UNUSED`] after the last: pods of one owner
+//! come one after the other.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use pinnace_cri::id::PodUid;
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::Reference;
+use super::data::Data;
+use super::fetch::FetchError;
+use super::service::ServiceInfo;
+use crate::pod::changed::Changed;
+
+/// How long what nobody refers to is kept: upstream drops a watch after five times its sync period of 1 min
+/// (`pkg/kubelet/util/manager/watch_based_manager.go`).
+pub(super) const UNUSED: Duration = Duration::from_secs(300);
+
+/// What can be followed.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Subject {
+    /// One object.
+    Object(Reference),
+    /// All Services.
+    Services,
+}
+
+/// Services by namespace, each namespace's by name.
+pub(super) type Services = BTreeMap<String, Arc<[ServiceInfo]>>;
+
+/// What was heard of a subject.
+#[derive(Debug, Clone)]
+pub(super) enum Answer {
+    /// The object; none if it does not exist.
+    Object(Option<Arc<Data>>),
+    /// All Services.
+    Services(Arc<Services>),
+}
+
+/// The last word on a subject.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Slot {
+    /// Answers and failures so far.
+    pub(super) tries: u64,
+    /// When the last of them came.
+    pub(super) at: Option<Instant>,
+    /// The last answer; it stays when later tries fail.
+    pub(super) known: Option<Answer>,
+    /// Why the last try failed; none if it did not.
+    pub(super) failure: Option<FetchError>,
+}
+
+/// How one follows a subject.
+#[derive(Debug, Clone)]
+pub(super) struct Task {
+    pub(super) subject: Subject,
+    /// Cancelled when nobody wants it any more.
+    pub(super) over: CancellationToken,
+    /// Notified when somebody wants a fresh answer.
+    pub(super) asked: Arc<Notify>,
+}
+
+#[derive(Debug, Default)]
+struct Entry {
+    holders: BTreeSet<PodUid>,
+    /// Since when nobody holds it; none while somebody does.
+    unused_since: Option<Instant>,
+    /// Somebody follows it, or did until there was nothing more to hear.
+    is_followed: bool,
+    over: CancellationToken,
+    asked: Arc<Notify>,
+    slot: watch::Sender<Slot>,
+}
+
+#[derive(Debug, Default)]
+struct Pages {
+    entries: BTreeMap<Subject, Entry>,
+    /// What each pod holds.
+    pods: BTreeMap<PodUid, BTreeSet<Subject>>,
+}
+
+/// The book. Shared by all who read and write it.
+#[derive(Debug, Default)]
+pub(super) struct Book {
+    pages: Mutex<Pages>,
+    /// Pods of which something changed that they hold.
+    pub(super) changed: Changed,
+    /// Notified when there may be something to follow or to drop.
+    pub(super) wake: Notify,
+}
+
+impl Book {
+    fn pages(&self) -> MutexGuard<'_, Pages> {
+        self.pages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The pod holds exactly these from now on.
+    pub(super) fn hold(&self, uid: &PodUid, subjects: BTreeSet<Subject>, now: Instant) {
+        let mut pages = self.pages();
+        let Pages { entries, pods } = &mut *pages;
+        let before = pods.get(uid).cloned().unwrap_or_default();
+        if before == subjects {
+            return;
+        }
+        for lost in before.difference(&subjects) {
+            drop_holder(entries, lost, uid, now);
+        }
+        for won in subjects.difference(&before) {
+            let entry = entries.entry(won.clone()).or_default();
+            entry.holders.insert(uid.clone());
+            entry.unused_since = None;
+        }
+        if subjects.is_empty() {
+            pods.remove(uid);
+        } else {
+            pods.insert(uid.clone(), subjects);
+        }
+        self.wake.notify_one();
+    }
+
+    /// The pod holds nothing any more.
+    pub(super) fn release(&self, uid: &PodUid, now: Instant) {
+        self.hold(uid, BTreeSet::new(), now);
+    }
+
+    /// The word on a subject as it comes, and what to notify for a fresh one. It is followed if it was not.
+    pub(super) fn read(&self, subject: &Subject, now: Instant) -> (watch::Receiver<Slot>, Arc<Notify>) {
+        let mut pages = self.pages();
+        let entry = pages.entries.entry(subject.clone()).or_default();
+        if entry.holders.is_empty() {
+            entry.unused_since = Some(now);
+        }
+        if !entry.is_followed {
+            self.wake.notify_one();
+        }
+        (entry.slot.subscribe(), Arc::clone(&entry.asked))
+    }
+
+    /// What a subject's follower has heard. Whoever holds an object that is not as it was is told.
+    pub(super) fn write(&self, subject: &Subject, heard: Result<Answer, FetchError>, now: Instant) {
+        let mut pages = self.pages();
+        let Some(entry) = pages.entries.get_mut(subject) else { return };
+        let mut is_new = false;
+        entry.slot.send_modify(|slot| {
+            slot.tries = slot.tries.wrapping_add(1);
+            slot.at = Some(now);
+            match heard {
+                Ok(answer) => {
+                    is_new = slot.known.as_ref().is_none_or(|known| !known.is_same(&answer));
+                    slot.known = Some(answer);
+                    slot.failure = None;
+                }
+                Err(error) => slot.failure = Some(error),
+            }
+        });
+        if is_new && matches!(subject, Subject::Object(_)) {
+            entry.holders.iter().for_each(|uid| self.changed.mark(uid));
+        }
+    }
+
+    /// Whether the pod does not hold exactly these.
+    pub(super) fn holds_other(&self, uid: &PodUid, subjects: &BTreeSet<Subject>) -> bool {
+        self.pages().pods.get(uid) != Some(subjects)
+    }
+
+    /// What is known of these counts as old.
+    pub(super) fn age(&self, subjects: &BTreeSet<Subject>) {
+        let pages = self.pages();
+        for entry in subjects.iter().filter_map(|subject| pages.entries.get(subject)) {
+            entry.slot.send_modify(|slot| slot.at = None);
+        }
+    }
+
+    /// Tells the pods that hold one of these.
+    pub(super) fn mark<'a>(&self, references: impl Iterator<Item = &'a Reference>) {
+        let pages = self.pages();
+        for reference in references {
+            let entry = pages.entries.get(&Subject::Object(reference.clone()));
+            entry.into_iter().flat_map(|entry| &entry.holders).for_each(|uid| self.changed.mark(uid));
+        }
+    }
+
+    /// What is to be followed from now on, each told once.
+    pub(super) fn take_up(&self) -> Vec<Task> {
+        let mut pages = self.pages();
+        let new = pages.entries.iter_mut().filter(|(_, entry)| !entry.is_followed);
+        new.map(|(subject, entry)| {
+            entry.is_followed = true;
+            Task { subject: subject.clone(), over: entry.over.clone(), asked: Arc::clone(&entry.asked) }
+        })
+        .collect()
+    }
+
+    /// Drops what nobody has wanted for long enough; when to do so again.
+    pub(super) fn drop_unused(&self, now: Instant, after: Duration) -> Option<Instant> {
+        let mut pages = self.pages();
+        let mut next: Option<Instant> = None;
+        pages.entries.retain(|_, entry| {
+            let Some(due) = entry.unused_since.map(|since| since + after) else { return true };
+            if due <= now {
+                entry.over.cancel();
+                return false;
+            }
+            next = Some(next.map_or(due, |next| next.min(due)));
+            true
+        });
+        next
+    }
+
+    /// How many are followed or kept.
+    pub(super) fn len(&self) -> usize {
+        self.pages().entries.len()
+    }
+}
+
+fn drop_holder(entries: &mut BTreeMap<Subject, Entry>, subject: &Subject, uid: &PodUid, now: Instant) {
+    let Some(entry) = entries.get_mut(subject) else { return };
+    entry.holders.remove(uid);
+    if entry.holders.is_empty() {
+        entry.unused_since = Some(now);
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Object(one) => write!(out, "{} {}/{}", one.kind.word(), one.namespace, one.name),
+            Self::Services => out.write_str("services"),
+        }
+    }
+}
+
+impl Answer {
+    /// Whether a pod sees no difference: a version alone is none.
+    fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Object(None), Self::Object(None)) => true,
+            (Self::Object(Some(one)), Self::Object(Some(other))) => one.is_same(other),
+            (Self::Services(one), Self::Services(other)) => one == other,
+            _ => false,
+        }
+    }
+}
+
+impl Slot {
+    /// The object by the last word on it, whether that was good or bad.
+    pub(super) fn object(&self) -> Result<Option<Arc<Data>>, FetchError> {
+        match (&self.known, &self.failure) {
+            // What is known is good while nothing newer is heard; that there is nothing is not.
+            (Some(Answer::Object(Some(data))), _) => Ok(Some(Arc::clone(data))),
+            (_, Some(failure)) => Err(failure.clone()),
+            (Some(Answer::Object(None)), None) => Ok(None),
+            (None | Some(Answer::Services(_)), None) => Err(FetchError::Silent),
+        }
+    }
+
+    /// Whether an answer is no older than this.
+    pub(super) fn is_fresh(&self, now: Instant, limit: Duration) -> bool {
+        self.failure.is_none()
+            && self.known.is_some()
+            && self.at.is_some_and(|at| now.saturating_duration_since(at) < limit)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,401 @@
+//! Objects against an API server of a few lines, in virtual time.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::Mutex;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::channel::mpsc;
+use http::{Request, Response, StatusCode};
+use http_body_util::StreamBody;
+use kube::client::Body;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+
+type Stream =
+    std::pin::Pin<Box<dyn futures::Stream<Item = Result<hyper::body::Frame<Bytes>, Infallible>> + Send>>;
+
+/// One collection of ConfigMaps in namespace `ns`, and how the server behaves.
+#[derive(Default)]
+struct State {
+    objects: BTreeMap<String, Value>,
+    version: u64,
+    lists: Vec<String>,
+    watches: BTreeMap<u64, (String, mpsc::Sender<Bytes>)>,
+    opened: u64,
+    gets: usize,
+    /// Calls get this status.
+    refuses: Option<u16>,
+    /// Watches from before this version are too old.
+    oldest: u64,
+}
+
+#[derive(Clone, Default)]
+struct Server(Arc<Mutex<State>>);
+
+impl Server {
+    fn client(&self) -> Client {
+        let server = self.clone();
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let server = server.clone();
+            async move { Ok::<_, Infallible>(server.answer(&request)) }
+        });
+        Client::new(service, "default")
+    }
+
+    fn with<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        change(&mut self.0.lock().unwrap())
+    }
+
+    fn answer(&self, request: &Request<Body>) -> Response<StreamBody<Stream>> {
+        let query = request.uri().query().unwrap_or_default();
+        let name = query.split("metadata.name%3D").nth(1).and_then(|rest| rest.split('&').next());
+        let name = name.unwrap_or_default().to_owned();
+        let asked = request.uri().path().split_once("/configmaps/").map(|(_, name)| name);
+        self.with(|state| match state.refuses {
+            Some(code) => refused(code),
+            None if asked.is_some() => {
+                state.gets += 1;
+                state.objects.get(asked.unwrap()).map_or_else(|| refused(404), |object| reply(200, object))
+            }
+            None if query.contains("watch=true") => {
+                let from = query.split("resourceVersion=").nth(1).and_then(|rest| rest.split('&').next());
+                state.watch(name, from.unwrap().parse().unwrap())
+            }
+            None => {
+                state.lists.push(name.clone());
+                let items: Vec<_> = state.objects.get(&name).into_iter().collect();
+                let version = state.version.to_string();
+                reply(200, &json!({ "kind": "ConfigMapList", "metadata": { "resourceVersion": version }, "items": items }))
+            }
+        })
+    }
+
+    /// Writes an object of one value.
+    fn put(&self, name: &str, value: &str) {
+        self.put_more(name, json!({ "data": { "k": value } }));
+    }
+
+    fn put_more(&self, name: &str, mut object: Value) {
+        self.with(|state| {
+            state.version += 1;
+            object["metadata"] =
+                json!({ "name": name, "uid": "u", "resourceVersion": state.version.to_string() });
+            let kind = if state.objects.insert(name.to_owned(), object.clone()).is_some() {
+                "MODIFIED"
+            } else {
+                "ADDED"
+            };
+            state.tell(name, &json!({ "type": kind, "object": object }));
+        });
+    }
+
+    fn remove(&self, name: &str) {
+        self.with(|state| {
+            state.version += 1;
+            let mut object = state.objects.remove(name).unwrap();
+            object["metadata"]["resourceVersion"] = json!(state.version.to_string());
+            state.tell(name, &json!({ "type": "DELETED", "object": object }));
+        });
+    }
+
+    fn lists(&self, name: &str) -> usize {
+        self.with(|state| state.lists.iter().filter(|listed| *listed == name).count())
+    }
+
+    fn watches(&self) -> usize {
+        self.with(|state| state.watches.values().filter(|(_, sender)| !sender.is_closed()).count())
+    }
+
+    /// Ends all watches, in order.
+    fn end_watches(&self) {
+        self.with(|state| state.watches.clear());
+    }
+}
+
+impl State {
+    fn watch(&mut self, name: String, from: u64) -> Response<StreamBody<Stream>> {
+        self.opened += 1;
+        let (mut sender, receiver) = mpsc::channel(64);
+        if from < self.oldest {
+            let gone =
+                json!({ "type": "ERROR", "object": { "kind": "Status", "metadata": {}, "code": 410 } });
+            sender.try_send(line(&gone)).unwrap();
+        } else {
+            self.watches.insert(self.opened, (name, sender));
+        }
+        let frames = receiver.map(|bytes| Ok(hyper::body::Frame::data(bytes)));
+        Response::new(StreamBody::new(frames.boxed()))
+    }
+
+    fn tell(&mut self, name: &str, event: &Value) {
+        for (watched, sender) in self.watches.values_mut().filter(|(watched, _)| watched == name) {
+            let _gone = sender.try_send(line(event)).map_err(|_| watched);
+        }
+    }
+}
+
+fn line(event: &Value) -> Bytes {
+    format!("{event}\n").into()
+}
+
+fn refused(code: u16) -> Response<StreamBody<Stream>> {
+    let reason = if code == 404 { "NotFound" } else { "By order" };
+    reply(
+        code,
+        &json!({ "kind": "Status", "metadata": {}, "status": "Failure", "reason": reason,
+        "message": format!("code {code}"), "code": code }),
+    )
+}
+
+fn reply(code: u16, value: &Value) -> Response<StreamBody<Stream>> {
+    let frame = Ok(hyper::body::Frame::data(value.to_string().into()));
+    let mut response = Response::new(StreamBody::new(futures::stream::iter([frame]).boxed()));
+    *response.status_mut() = StatusCode::from_u16(code).unwrap();
+    response
+}
+
+/// Objects that are followed until this is dropped.
+struct Rig {
+    server: Server,
+    objects: Objects,
+    _task: tokio::task::JoinSet<()>,
+}
+
+impl Rig {
+    fn new(strategy: Strategy) -> Self {
+        let server = Server::default();
+        let (objects, keeper) =
+            Objects::following(server.client(), Connections::one(server.client()), strategy);
+        let mut task = tokio::task::JoinSet::new();
+        task.spawn(keeper.run(CancellationToken::new()));
+        Self { server, objects, _task: task }
+    }
+
+    async fn value(&self, name: &str) -> Option<String> {
+        let data = self.objects.get(&reference(name)).await.unwrap()?;
+        Some(String::from_utf8(data.values["k"].bytes().to_vec()).unwrap())
+    }
+
+    /// Waits until a reader of the object would see this value.
+    async fn until(&self, name: &str, value: Option<&str>, limit: Duration) {
+        let became = async {
+            while self.value(name).await.as_deref() != value {
+                pause(10).await;
+            }
+        };
+        tokio::time::timeout(limit, became).await.unwrap_or_else(|_| panic!("{name} is not {value:?}"));
+    }
+
+    async fn changed(&self) -> Vec<PodUid> {
+        tokio::time::timeout(Duration::from_millis(50), self.objects.changed().take(999))
+            .await
+            .unwrap_or_default()
+    }
+}
+
+async fn pause(millis: u64) {
+    tokio::time::sleep(Duration::from_millis(millis)).await;
+}
+
+fn reference(name: &str) -> Reference {
+    Reference { kind: Kind::ConfigMap, namespace: "ns".into(), name: name.into() }
+}
+
+fn pod(uid: &str, maps: &[&str]) -> DesiredPod {
+    let volumes: Vec<_> =
+        maps.iter().map(|map| json!({ "name": map, "configMap": { "name": map } })).collect();
+    let pod: k8s_openapi::api::core::v1::Pod = serde_json::from_value(json!({
+        "metadata": { "name": uid, "namespace": "ns", "uid": uid },
+        "spec": { "containers": [{ "name": "c" }], "volumes": volumes },
+    }))
+    .unwrap();
+    DesiredPod {
+        uid: PodUid::new(uid).unwrap(),
+        namespace: "ns".into(),
+        name: uid.into(),
+        origin: Origin::Api,
+        pod: Arc::new(pod),
+        held: Vec::new(),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hundred_pods_share_one_list_and_one_watch() {
+    let rig = Rig::new(Strategy::Watch);
+    rig.server.put("ca", "1");
+    let pods: Vec<_> = (0..110).map(|n| pod(&format!("p{n}"), &["ca"])).collect();
+    pods.iter().for_each(|pod| rig.objects.hold(pod));
+    let values = futures::future::join_all(pods.iter().map(|_| rig.value("ca"))).await;
+    assert!(values.iter().all(|value| value.as_deref() == Some("1")));
+    assert_eq!((rig.server.lists("ca"), rig.server.watches()), (1, 2), "the second watch is of Services");
+    assert_eq!(rig.changed().await.len(), 110);
+    rig.server.put("ca", "2");
+    assert_eq!(rig.changed().await.len(), 110);
+    assert_eq!((rig.value("ca").await.as_deref(), rig.server.lists("ca")), (Some("2"), 1));
+    // Nothing stays when they are gone.
+    pods.iter().for_each(|pod| rig.objects.release(&pod.uid));
+    tokio::time::sleep(book::UNUSED - Duration::from_secs(1)).await;
+    assert_eq!(rig.server.watches(), 2, "who comes again soon finds it");
+    pause(3_000).await;
+    assert_eq!((rig.server.watches(), rig.objects.followed()), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_watch_is_resumed_within_five_seconds_and_misses_nothing() {
+    let rig = Rig::new(Strategy::Watch);
+    rig.server.put("m", "1");
+    rig.objects.hold(&pod("p", &["m"]));
+    rig.until("m", Some("1"), Duration::from_secs(1)).await;
+    rig.changed().await;
+    // In order, after some time: it goes on from where it was.
+    pause(2_000).await;
+    rig.server.end_watches();
+    pause(10).await;
+    assert_eq!((rig.server.watches(), rig.server.lists("m")), (2, 1));
+    // In disorder, with a change in the meantime.
+    rig.server.with(|state| state.refuses = Some(500));
+    rig.server.end_watches();
+    pause(3_000).await;
+    assert_eq!(rig.value("m").await.as_deref(), Some("1"), "what is known stays");
+    rig.server.put("m", "2");
+    rig.server.with(|state| state.refuses = None);
+    rig.until("m", Some("2"), Duration::from_secs(5)).await;
+    assert_eq!(rig.changed().await.len(), 1);
+    pause(5_000).await;
+    assert_eq!(rig.server.watches(), 2, "that of Services is back too");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_version_that_is_too_old_is_listed_anew() {
+    let rig = Rig::new(Strategy::Watch);
+    rig.server.put("m", "1");
+    rig.until("m", Some("1"), Duration::from_secs(1)).await;
+    pause(2_000).await;
+    rig.server.with(|state| state.version = 90);
+    rig.server.with(|state| state.oldest = 50);
+    rig.server.end_watches();
+    rig.server.put("m", "2");
+    rig.until("m", Some("2"), Duration::from_secs(3)).await;
+    pause(60_000).await;
+    assert_eq!((rig.server.watches(), rig.server.lists("m")), (1, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_that_comes_late_goes_and_comes_again_is_followed() {
+    let rig = Rig::new(Strategy::Watch);
+    rig.objects.hold(&pod("p", &["m"]));
+    assert_eq!(rig.value("m").await, None);
+    assert_eq!(rig.changed().await.len(), 1);
+    for round in ["1", "2"] {
+        rig.server.put("m", round);
+        assert_eq!(rig.changed().await.len(), 1);
+        assert_eq!(rig.value("m").await.as_deref(), Some(round));
+        rig.server.remove("m");
+        assert_eq!(rig.changed().await.len(), 1);
+        assert_eq!(rig.value("m").await, None);
+    }
+    // Absence is asked about again, but not by each of a hundred.
+    let before = rig.server.lists("m");
+    pause(2_000).await;
+    futures::future::join_all((0..100).map(|_| rig.value("m"))).await;
+    assert!((1..=2).contains(&(rig.server.lists("m") - before)), "{}", rig.server.lists("m") - before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_immutable_object_is_read_once() {
+    let rig = Rig::new(Strategy::Watch);
+    rig.server.put_more("m", json!({ "immutable": true, "data": { "k": "1" } }));
+    for _ in 0..3 {
+        assert_eq!(rig.value("m").await.as_deref(), Some("1"));
+        pause(60_000).await;
+    }
+    assert_eq!((rig.server.lists("m"), rig.server.watches()), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_first_answer_hears_why_there_is_none() {
+    let rig = Rig::new(Strategy::Watch);
+    rig.server.put("m", "1");
+    rig.server.with(|state| state.refuses = Some(403));
+    let (server, began) = (rig.server.clone(), Instant::now());
+    let error = rig.objects.get(&reference("m")).await.unwrap_err();
+    assert_eq!(error.to_string(), "code 403");
+    assert!(began.elapsed() < Duration::from_secs(1));
+    // The next question is no worse off for it.
+    server.with(|state| state.refuses = None);
+    let began = Instant::now();
+    assert_eq!(rig.value("m").await.as_deref(), Some("1"));
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    let odd = Reference { name: "../x".into(), ..reference("m") };
+    assert!(matches!(rig.objects.get(&odd).await, Err(FetchError::Name(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_watches_changes_are_found_within_some_minutes() {
+    for strategy in [Strategy::Cache, Strategy::Get] {
+        let rig = Rig::new(strategy);
+        rig.server.put("m", "1");
+        rig.objects.hold(&pod("p", &["m"]));
+        rig.until("m", Some("1"), Duration::from_secs(1)).await;
+        assert_eq!(rig.changed().await.len(), 1);
+        rig.server.put("m", "2");
+        pause(100).await;
+        let live = if strategy == Strategy::Get { "2" } else { "1" };
+        assert_eq!(rig.value("m").await.as_deref(), Some(live), "{strategy:?}");
+        // A new pod gets no old answer.
+        rig.objects.hold(&pod("q", &["m"]));
+        assert_eq!(rig.value("m").await.as_deref(), Some("2"));
+        rig.changed().await;
+        rig.server.put("m", "3");
+        let heard = tokio::time::timeout(follow::POLL * 2, rig.objects.changed().take(9)).await;
+        assert_eq!(heard.unwrap().len(), 2);
+        assert_eq!(rig.value("m").await.as_deref(), Some("3"));
+        let (gets, watches) = (rig.server.with(|state| state.gets), rig.server.watches());
+        assert!(gets < 15 && watches == 1, "{gets} reads; the one watch is of Services");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn manifests_take_an_api_servers_place() {
+    let objects = Objects::default();
+    assert_eq!(objects.get(&reference("m")).await.unwrap(), None);
+    assert!(objects.services("ns").await.unwrap().is_empty());
+    objects.expect_manifests();
+    assert!(matches!(objects.get(&reference("m")).await, Err(FetchError::NotRead)));
+    objects.hold(&pod("p", &["m"]));
+    let data = |value: &str| Data { values: [("k".to_owned(), value.into())].into(), ..Data::default() };
+    let told =
+        |value: &str| objects.tell_manifests(Arc::new([(reference("m"), Arc::new(data(value)))].into()));
+    let changed =
+        || async { tokio::time::timeout(Duration::from_millis(9), objects.changed().take(9)).await };
+    told("1");
+    assert_eq!(changed().await.unwrap().len(), 1);
+    told("1");
+    assert!(changed().await.is_err(), "nothing is new");
+    told("2");
+    assert_eq!(changed().await.unwrap().len(), 1);
+    assert_eq!(objects.get(&reference("m")).await.unwrap().unwrap().values["k"].bytes(), b"2");
+    objects.release(&pod("p", &[]).uid);
+    assert_eq!(objects.followed(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hundred_and_fifty_objects_are_followed_side_by_side() {
+    let rig = Rig::new(Strategy::Watch);
+    let names: Vec<String> = (0..150).map(|n| format!("m{n}")).collect();
+    names.iter().for_each(|name| rig.server.put(name, "1"));
+    for (n, name) in names.iter().enumerate() {
+        rig.objects.hold(&pod(&format!("p{n}"), &[name]));
+    }
+    for name in &names {
+        rig.until(name, Some("1"), Duration::from_secs(5)).await;
+    }
+    rig.changed().await;
+    assert_eq!(rig.server.watches(), 151);
+    names.iter().for_each(|name| rig.server.put(name, "2"));
+    assert_eq!(rig.changed().await.len(), 150);
+}
