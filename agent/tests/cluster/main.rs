@@ -20,12 +20,14 @@ mod case;
 mod control_plane;
 mod credentials;
 mod deletes;
+mod images;
 mod logs;
 mod namespace;
 mod network;
 mod node;
 mod outage;
 mod own_runtime;
+mod registry;
 mod restarts;
 #[expect(dead_code, reason = "the tests of real runtimes use all of it")]
 #[path = "../real/runtime.rs"]
@@ -87,6 +89,8 @@ cases! {
     node::the_node_and_its_lease_are_as_a_kubelets,
     node::configz_decodes_as_the_kubelets_configuration,
     node::a_pod_finds_its_token_authority_and_namespace,
+    images::a45_a_private_image_is_for_pods_with_its_secret,
+    images::b54_slow_registries_leave_a_place_and_a_pull_says_how_far_it_is,
     restarts::b34_b36_kill_9_and_start_change_nothing_that_others_see,
     takeover::what_a_kubelet_started_is_taken_over_as_it_runs,
     network::b62_a_black_holed_watch_is_noticed_and_nothing_is_missed,

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use pinnace_cri::image::Image;
-use tokio::sync::Mutex as Turn;
+use tokio::sync::{Mutex as Turn, OwnedMutexGuard};
 
 use super::keyring::Credential;
 use super::name::Name;
@@ -42,8 +42,9 @@ struct Inner {
     policy: Policy,
     /// Pulls under way by image; what is not here and has an intent is from a process before.
     under_way: Mutex<BTreeMap<String, u32>>,
-    /// One reader or writer of the files at a time; true once the intents of a process before were looked at.
-    turn: Turn<bool>,
+    /// One reader or writer of the files at a time; true once the intents of a process before were looked at. Whoever
+    /// has it keeps it until the disk has answered, also when nobody waits for that any more.
+    turn: Arc<Turn<bool>>,
 }
 
 /// A pull under way, as the records know it. Dropping it says that its outcome is not known.
@@ -83,7 +84,7 @@ impl Records {
         let dir = root.join("image_manager");
         let (pulling, pulled) = (dir.join("pulling"), dir.join("pulled"));
         let inner =
-            Inner { disk, pulling, pulled, policy, under_way: Mutex::default(), turn: Turn::new(false) };
+            Inner { disk, pulling, pulled, policy, under_way: Mutex::default(), turn: Arc::default() };
         Self { inner: Arc::new(inner) }
     }
 
@@ -100,66 +101,58 @@ impl Records {
 
     /// Turns the intents of a process before whose image is there into records of pulls with unknown credentials.
     pub async fn recover(&self, images: Vec<Image>, now: Timestamp) {
-        let mut recovered = self.inner.turn.lock().await;
-        if *recovered {
-            return;
-        }
-        let done = self.inner.blocking(move |inner| inner.recover(&images, now)).await;
-        match done {
-            Ok(()) => *recovered = true,
-            Err(error) => tracing::warn!(error = %Chain(&error), "failed to read the intents of image pulls"),
+        let done = self.inner.in_turn(move |inner, recovered| {
+            if !*recovered {
+                inner.recover(&images, now)?;
+                *recovered = true;
+            }
+            Ok(())
+        });
+        if let Err(error) = done.await {
+            tracing::warn!(error = %Chain(&error), "failed to read the intents of image pulls");
         }
     }
 
     /// Says on disk that an image is about to be pulled.
     pub async fn intend(&self, image: &str) -> io::Result<Intent> {
-        let _turn = self.inner.turn.lock().await;
-        let name = image.to_owned();
-        if self.is_kept() {
-            self.inner.blocking(move |inner| inner.write_intent(&name)).await?;
-        }
-        let mut under_way = self.inner.under_way.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = under_way.entry(image.to_owned()).or_default();
-        *count = count.saturating_add(1);
-        Ok(Intent { inner: Arc::clone(&self.inner), image: image.to_owned() })
+        let (name, is_kept) = (image.to_owned(), self.is_kept());
+        let written = self.inner.in_turn(move |inner, _| {
+            if is_kept {
+                inner.write_intent(&name)?;
+            }
+            let mut under_way = inner.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+            let count = under_way.entry(name.clone()).or_default();
+            *count = count.saturating_add(1);
+            drop(under_way);
+            // Made here, so that it is counted out again if nobody waits for it any more.
+            Ok(Intent { inner: Arc::clone(inner), image: name })
+        });
+        written.await
     }
 
     /// Says that the image was pulled, by this credential or by none, and is this in the runtime. If that cannot be
     /// written the intent stays, so that the image counts as pulled by what nobody knows.
     pub async fn pulled(&self, intent: Intent, id: &str, credential: Option<&Credential>, now: Timestamp) {
-        let access = Access::of(credential);
-        let (image, id) = (intent.image.clone(), id.to_owned());
-        let _turn = self.inner.turn.lock().await;
         if !self.is_kept() {
             return;
         }
-        let written = self.inner.blocking(move |inner| inner.merge(&image, &id, Some(&access), now)).await;
-        match written {
-            Ok(()) => self.forget(intent).await,
-            Err(error) => {
-                let (image, error) = (&intent.image, Chain(&error));
-                tracing::warn!(image, %error, "failed to record the pull of an image, its next user pulls again");
-            }
+        let (access, image, id) = (Access::of(credential), intent.image.clone(), id.to_owned());
+        let written = self.inner.in_turn(move |inner, _| {
+            inner.merge(&intent.image, &id, Some(&access), now)?;
+            inner.forget(intent)
+        });
+        if let Err(error) = written.await {
+            tracing::warn!(image, error = %Chain(&error), "failed to record the pull of an image, its next user pulls again");
         }
     }
 
     /// Says that nothing was pulled.
     pub async fn failed(&self, intent: Intent) {
-        let _turn = self.inner.turn.lock().await;
-        if self.is_kept() {
-            self.forget(intent).await;
-        }
-    }
-
-    /// The last pull of an image takes the intent away.
-    async fn forget(&self, intent: Intent) {
-        let image = intent.image.clone();
-        drop(intent);
-        if self.inner.is_under_way(&image) {
+        if !self.is_kept() {
             return;
         }
-        let path = self.inner.intent_path(&image);
-        if let Err(error) = self.inner.blocking(move |inner| inner.disk.remove_file(&path)).await {
+        let image = intent.image.clone();
+        if let Err(error) = self.inner.in_turn(move |inner, _| inner.forget(intent)).await {
             tracing::warn!(image, error = %Chain(&error), "failed to remove the intent of an image pull");
         }
     }
@@ -169,9 +162,9 @@ impl Records {
         if !self.is_kept() {
             return Verdict::Use;
         }
-        let recovered = self.inner.turn.lock().await;
-        let (name, wanted, unsure) = (image.to_owned(), id.to_owned(), !*recovered);
-        let first = self.inner.blocking(move |inner| Ok(inner.judge(&name, &wanted, unsure))).await;
+        let (name, wanted) = (image.to_owned(), id.to_owned());
+        let first =
+            self.inner.in_turn(move |inner, recovered| Ok(inner.judge(&name, &wanted, !*recovered))).await;
         match first {
             Ok(First::Use) => Verdict::Use,
             Ok(First::Compare(known)) => Verdict::Compare(known),
@@ -197,11 +190,10 @@ impl Records {
             Match::None => false,
             Match::Known => true,
             Match::Learned(secret) => {
-                let _turn = self.inner.turn.lock().await;
                 let access = Access { secrets: vec![secret], ..Access::default() };
                 let (name, id) = (image.to_owned(), id.to_owned());
                 let written =
-                    self.inner.blocking(move |inner| inner.merge(&name, &id, Some(&access), now)).await;
+                    self.inner.in_turn(move |inner, _| inner.merge(&name, &id, Some(&access), now)).await;
                 if let Err(error) = written {
                     tracing::warn!(image, error = %Chain(&error), "failed to record a credential of an image");
                 }
@@ -212,12 +204,21 @@ impl Records {
 }
 
 impl Inner {
-    async fn blocking<T: Send + 'static>(
+    /// Works on the files, in turn, on a thread that may wait for the disk.
+    async fn in_turn<T: Send + 'static>(
         self: &Arc<Self>,
-        work: impl FnOnce(&Self) -> io::Result<T> + Send + 'static,
+        work: impl FnOnce(&Arc<Self>, &mut bool) -> io::Result<T> + Send + 'static,
     ) -> io::Result<T> {
         let inner = Arc::clone(self);
-        tokio::task::spawn_blocking(move || work(&inner)).await.map_err(io::Error::other)?
+        let mut turn: OwnedMutexGuard<bool> = Arc::clone(&self.turn).lock_owned().await;
+        tokio::task::spawn_blocking(move || work(&inner, &mut turn)).await.map_err(io::Error::other)?
+    }
+
+    /// The last pull of an image takes the intent away.
+    fn forget(&self, intent: Intent) -> io::Result<()> {
+        let image = intent.image.clone();
+        drop(intent);
+        if self.is_under_way(&image) { Ok(()) } else { self.disk.remove_file(&self.intent_path(&image)) }
     }
 
     fn is_under_way(&self, image: &str) -> bool {
