@@ -1,4 +1,5 @@
-//! Compiles `proto/api.proto` into the wire types and the client; the server only for the fake runtime.
+//! Compiles `proto/api.proto` into the wire types and the client, and what is read of containerd's own events; the
+//! servers only for the fake runtime.
 
 use std::error::Error;
 
@@ -7,8 +8,11 @@ const SECRET_BEARING: [&str; 3] =
     [".runtime.v1.AuthConfig", ".runtime.v1.KeyValue", ".runtime.v1.ExecSyncResponse"];
 
 fn main() -> Result<(), Box<dyn Error>> {
-    println!("cargo:rerun-if-changed=proto/api.proto");
-    let descriptors = protox::compile(["proto/api.proto"], ["proto"])?;
+    let protos = ["proto/api.proto", "proto/containerd_events.proto"];
+    for proto in protos {
+        println!("cargo:rerun-if-changed={proto}");
+    }
+    let descriptors = protox::compile(protos, ["proto"])?;
     tonic_prost_build::configure()
         .build_client(true)
         .build_server(std::env::var_os("CARGO_FEATURE_FAKE").is_some())

@@ -19,6 +19,8 @@ use pinnace_pleg::sequence::Sequence;
 use tokio::sync::{Notify, watch};
 
 use crate::board::Board;
+use crate::cgroup::Cgroups;
+use crate::cgroup::keeper::Keeper;
 use crate::clock::Clock;
 use crate::disk::Disk;
 use crate::events::EventLog;
@@ -35,11 +37,12 @@ use crate::pod::paths::{self, Dirs};
 use crate::pod::slots::{LENT_FOR, Slots};
 use crate::pod::userns::Userns;
 use crate::pod::worker::Tools;
+use crate::runtime::class::RuntimeClasses;
 use crate::runtime::seam::Seam;
 use crate::runtime::watch::RuntimeWatch;
 use crate::source::desired::Desired;
 use crate::supervise::Supervisor;
-use crate::volume::{Allocatable, Volumes};
+use crate::volume::{Allocatable, Volumes, changes};
 
 /// Creates that count at a time: the runtime's throughput on two cores is reached at four (`RunPodSandbox` with
 /// CNI: 12.4 pods a second at two at once, 15.1 at four, 15.3 at eight).
@@ -88,6 +91,10 @@ pub struct Parts {
     pub events: EventLog,
     /// ConfigMaps and Secrets that pods refer to.
     pub objects: Objects,
+    /// Runtime classes that pods name.
+    pub classes: RuntimeClasses,
+    /// Cgroups of pods.
+    pub cgroups: Cgroups,
     /// What of the node pods are held against before they are admitted, but for what the runtime says of itself.
     pub place: watch::Receiver<Arc<Place>>,
     /// Ids in each pod's user namespace, a multiple of 65536.
@@ -139,8 +146,13 @@ pub fn start(
     supervisor.spawn_core("volumes", volumes.refresher().run(stop.clone()));
     let userns =
         Userns::new(Arc::clone(&parts.disk), parts.dirs.clone(), runtime_state.clone(), parts.ids_per_pod);
+    let changes = changes::pass_on(parts.objects.clone(), volumes.clone(), stop.clone());
+    supervisor.spawn_core("changed objects of volumes", changes);
     let on_disk = pods_on_disk(parts.disk.as_ref(), &parts.dirs);
     let pulled = Arc::new(Notify::new());
+    let cards = Arc::new(Cards::default());
+    let keeper = Keeper::new(parts.cgroups.clone(), parts.client.clone(), Arc::clone(&cards));
+    supervisor.spawn_core("cgroups", keeper.run(stop.clone()));
     let actor = Actor {
         client: parts.client,
         disk: parts.disk,
@@ -159,6 +171,8 @@ pub fn start(
         place: parts.place.clone(),
         runtime: runtime_state.clone(),
         userns,
+        classes: parts.classes,
+        cgroups: parts.cgroups.clone(),
     };
     let starts = actor.creates.in_use();
     let place = features::keep(parts.place, runtime_state.clone(), supervisor);
@@ -171,7 +185,6 @@ pub fn start(
         observed: handles.snapshots.clone(),
         runtime: runtime_state.clone(),
     };
-    let cards = Arc::new(Cards::default());
     let fleet =
         Fleet::new(tools, desired.clone(), place, handles.events, histories, on_disk, Arc::clone(&cards));
     supervisor.spawn_core("fleet", fleet.run(stop));
@@ -187,6 +200,7 @@ pub fn start(
         journal: condition,
         events: parts.events,
         starts,
+        cgroups: parts.cgroups,
         pulled,
         images,
         objects: None,

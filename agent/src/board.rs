@@ -9,6 +9,7 @@ use pinnace_pleg::health::{self, Health};
 use pinnace_pleg::snapshot::Snapshot;
 use tokio::sync::{Notify, watch};
 
+use crate::cgroup::Cgroups;
 use crate::events::EventLog;
 use crate::image::Images;
 use crate::image::name::Name;
@@ -52,6 +53,8 @@ pub struct Board {
     pub events: EventLog,
     /// Whether pods are being started.
     pub starts: watch::Receiver<bool>,
+    /// Cgroups of pods.
+    pub cgroups: Cgroups,
     /// Notified when an image was pulled.
     pub pulled: Arc<Notify>,
     /// Images that are being pulled.

@@ -104,16 +104,26 @@ impl Membership {
         let source = Some(self.source.borrow().clone());
         let node = self.node.problem.borrow().clone();
         let refused = self.node.refused.borrow().as_ref().map(ToString::to_string);
-        let lost = self.tally.borrow().lost_warnings;
-        let lost = (lost > 0).then(|| {
-            format!("{lost} warnings were too many for the API server; pinnace events has the newest")
-        });
+        let lost = lost(&self.tally.borrow());
         [link, source, node, refused, lost]
             .into_iter()
             .flatten()
             .filter(|problem| !problem.is_empty())
             .collect()
     }
+}
+
+/// Events that the API server was never told. Pure.
+fn lost(tally: &event_sink::Tally) -> Option<String> {
+    let counts = [(tally.lost_warnings, "warnings"), (tally.shed, "other events")];
+    let counts: Vec<_> = counts
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{count} {what}"))
+        .collect();
+    let counts = counts.join(" and ");
+    (!counts.is_empty())
+        .then(|| format!("{counts} were too many for the API server; pinnace events has the newest"))
 }
 
 /// The API as a source. Nothing is asked yet.
@@ -177,7 +187,7 @@ pub fn join(parts: Parts, source: Source, board: &Board, supervisor: &Supervisor
     let member = node.uid.clone();
     supervisor.spawn_core(
         "pods of the API",
-        once_member(member.clone(), source.server.run(stop.clone()), stop.clone()),
+        once(member.clone(), Option::is_some, source.server.run(stop.clone()), stop.clone()),
     );
     let marks = forward(source.changed, board.cards.changed(), stop.clone());
     supervisor.spawn_core("changed objects", marks);
@@ -190,8 +200,8 @@ pub fn join(parts: Parts, source: Source, board: &Board, supervisor: &Supervisor
         observed: board.observed.clone(),
     };
     let (mirrors, translation) = Mirrors::new(clients.shared.clone(), sources, events, clock.clone());
-    let mirrors = once_listed(source.desired, mirrors.run(stop.clone()), stop.clone());
-    supervisor.spawn_core("mirror pods", once_member(member, mirrors, stop.clone()));
+    let mirrors = once(source.desired, |desired| desired.synced, mirrors.run(stop.clone()), stop.clone());
+    supervisor.spawn_core("mirror pods", once(member, Option::is_some, mirrors, stop.clone()));
     report::start(
         report::Parts {
             client: clients.shared.clone(),
@@ -217,40 +227,23 @@ pub fn join(parts: Parts, source: Source, board: &Board, supervisor: &Supervisor
     Membership { link: clients.state, source: source.problem, tally, node }
 }
 
-/// Runs a loop once the node's object is certain to be this machine's: what the API server of another cluster says of
-/// pods must not be obeyed.
-async fn once_member(
-    mut uid: watch::Receiver<node::lease::Owner>,
+/// Runs a loop once a value is as wanted: the node's object is certain to be this machine's, for what the API server of
+/// another cluster says of pods must not be obeyed; the API's pods were listed, for what is there must not be made again.
+async fn once<T>(
+    mut value: watch::Receiver<T>,
+    is_so: impl FnMut(&T) -> bool,
     task: impl Future<Output = ()>,
     stop: CancellationToken,
 ) {
-    let member = async {
-        if uid.wait_for(Option::is_some).await.is_err() {
+    let so = async {
+        if value.wait_for(is_so).await.is_err() {
             std::future::pending::<()>().await;
         }
     };
     tokio::select! {
         biased;
         () = stop.cancelled() => {}
-        () = member => task.await,
-    }
-}
-
-/// Runs a loop once the API's pods were listed: what is there must not be made again.
-async fn once_listed(
-    mut desired: watch::Receiver<Arc<Desired>>,
-    task: impl Future<Output = ()>,
-    stop: CancellationToken,
-) {
-    let listed = async {
-        if desired.wait_for(|desired| desired.synced).await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    };
-    tokio::select! {
-        biased;
-        () = stop.cancelled() => {}
-        () = listed => task.await,
+        () = so => task.await,
     }
 }
 
@@ -290,5 +283,19 @@ impl KnownPods for ApiPods {
         self.all().into_values().find(|pod| {
             pod.metadata.namespace.as_deref() == Some(namespace) && pod.metadata.name.as_deref() == Some(name)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_that_were_dropped_are_told_by_kind() {
+        let told =
+            |lost_warnings, shed| lost(&event_sink::Tally { lost_warnings, shed, ..Default::default() });
+        assert_eq!(told(0, 0), None);
+        assert!(told(0, 7).is_some_and(|text| text.starts_with("7 other events were too many")));
+        assert!(told(2, 7).is_some_and(|text| text.starts_with("2 warnings and 7 other events were")));
     }
 }

@@ -3,6 +3,7 @@
 pub mod api;
 pub mod app;
 pub mod board;
+pub mod cgroup;
 pub mod chain;
 pub mod check;
 pub mod cli;

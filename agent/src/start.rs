@@ -31,11 +31,11 @@ use crate::pod::container::Site;
 use crate::pod::dns;
 use crate::pod::mind::Pace;
 use crate::pod::paths::Dirs;
-use crate::pod::resources::Node;
 use crate::pod::security::Defaults;
 use crate::pod::security::sysctl::Allowlist;
-use crate::runtime::strangers;
+use crate::runtime::class::RuntimeClasses;
 use crate::runtime::watch::PERIOD;
+use crate::runtime::{advisory, strangers};
 use crate::server::admin::Admin;
 use crate::server::healthz::{BindError, Healthz};
 use crate::server::https;
@@ -47,11 +47,14 @@ use crate::supervise::{SuperviseError, Supervisor};
 use crate::systemd::{Notifier, Watchdog};
 use crate::view::CheckLevel;
 use cluster::{Around, Cluster};
+use resources::Limits;
 
 mod alone;
 mod cluster;
 mod images;
 mod refusal;
+mod resources;
+mod tunables;
 
 /// Where log collectors look, as the kubelet has it (`pkg/kubelet/kubelet.go`).
 const CONTAINER_LOGS: &str = "/var/log/containers";
@@ -90,6 +93,12 @@ pub enum StartError {
     /// The API server has a node of this name that cannot be this one.
     #[error("failed to take the node's name")]
     Refused(#[from] Refusal),
+    /// `protectKernelDefaults` is set, and the kernel's settings are others.
+    #[error("failed to find the kernel as protectKernelDefaults wants it: {0}")]
+    Kernel(String),
+    /// The runtime answers the question for its cgroup driver with errors.
+    #[error("failed to learn the runtime's cgroup driver: {0}")]
+    CgroupDriver(String),
     /// A loop was lost.
     #[error("failed to go on")]
     Lost(#[from] SuperviseError),
@@ -99,6 +108,7 @@ pub enum StartError {
 pub async fn run(config: Config) -> Result<(), StartError> {
     let is_new_root = !config.root_dir.join("pinnace").exists();
     let lock = InstanceLock::take(&config.root_dir)?;
+    tunables::settle(&config)?;
     let notifier = Notifier::from_environment();
     let clock = Clock::of_this_machine().map_err(|source| machine("the boot id", source))?;
     let (supervisor, supervision) = Supervisor::new(CancellationToken::new());
@@ -110,10 +120,13 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
     let opened = open_journal(Arc::clone(&disk), &config.root_dir).await?;
     let board = start(&config, &clock, &disk, opened, is_new_root, &supervisor).await?;
+    let cgroups = board.cgroups.clone();
     let refused = board.membership.as_ref().map(|membership| membership.node.refused.clone());
     if let Some(refused) = refused.clone() {
         supervisor.spawn_core("refusal", refusal::stop_at(refused, supervisor.stop_token()));
     }
+    let (runtime, events, stop) = (board.runtime.clone(), board.events.clone(), supervisor.stop_token());
+    supervisor.spawn_core("advisories", advisory::tell(runtime, events, clock.clone(), stop));
     serve(&config, board, &supervisor, &notifier, disk, clock).await?;
     tell_limits();
     tell_virtual(&config);
@@ -124,6 +137,9 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     drop(lock);
     if let Some(refusal) = refused.and_then(|refused| refusal::fatal(refused.borrow().as_ref())) {
         return Err(refusal.into());
+    }
+    if let Some(problem) = cgroups.refused() {
+        return Err(StartError::CgroupDriver(problem));
     }
     match ended {
         // Calls to the runtime that outlast the drain, such as a stop within its grace. The runtime ends them, and
@@ -142,7 +158,8 @@ async fn start(
     is_new_root: bool,
     supervisor: &Supervisor,
 ) -> Result<Board, StartError> {
-    let manifests = spawn_source(config, clock, &opened, supervisor);
+    let alone = config.kubeconfig.is_none().then(Objects::default);
+    let manifests = spawn_source(config, clock, &opened, alone.as_ref(), supervisor);
     let kernel = enforcement::read();
     let (place, place_reader) = watch::channel(Arc::new(first_place(config, &kernel)));
     let mut parts = parts(config, kernel, Arc::clone(disk), clock.clone(), place_reader)?;
@@ -151,6 +168,7 @@ async fn start(
         supervisor
             .spawn_core("strangers", strangers::tell(parts.client.clone(), parts.endpoint.clone(), stop));
     }
+    parts.objects = alone.unwrap_or_default();
     let Some(kubeconfig) = &config.kubeconfig else {
         alone::tell_place(config, place, supervisor);
         return Ok(app::start(parts, opened, manifests, supervisor));
@@ -159,6 +177,7 @@ async fn start(
     let desired = cluster.merged(manifests, supervisor);
     parts.events = events;
     parts.objects = cluster.referenced(config, supervisor);
+    parts.classes = cluster.classes();
     let (runtime, objects) = (parts.client.clone(), cluster.objects());
     let board = app::start(parts, opened, desired, supervisor);
     let around = Around { board: &board, runtime, clock: clock.clone(), place, is_new_root, supervisor };
@@ -177,11 +196,13 @@ async fn open_journal(disk: Arc<dyn Disk>, root: &Path) -> Result<Opened, StartE
         .map_err(|error| machine("the journal", std::io::Error::other(error)))
 }
 
-/// The static pod directory; without one, an empty wish that counts as synced.
+/// The static pod directory; without one, an empty wish that counts as synced. Without an API server its ConfigMaps and
+/// Secrets are told to `alone`.
 fn spawn_source(
     config: &Config,
     clock: &Clock,
     opened: &Opened,
+    alone: Option<&Objects>,
     supervisor: &Supervisor,
 ) -> watch::Receiver<Arc<Desired>> {
     let (out, desired) = watch::channel(Arc::new(Desired::default()));
@@ -197,7 +218,10 @@ fn spawn_source(
     };
     let admitted = cluster::admitted(opened, |origin| matches!(origin, Origin::File(_)));
     let files = files::Config { path, period: config.file_check_frequency, node: config.node_name.clone() };
-    let files = Files::new(files, clock.clone(), admitted, out);
+    let mut files = Files::new(files, clock.clone(), admitted, out);
+    if let Some(objects) = alone {
+        files = files.alone_with(objects.clone());
+    }
     supervisor.spawn_core("manifests", files.run(supervisor.stop_token()));
     desired
 }
@@ -230,11 +254,7 @@ fn parts(
     let image_endpoint =
         (config.image_endpoint != config.runtime_endpoint).then(|| address(&config.image_endpoint));
     let client = Client::connect_lazy(&endpoint, image_endpoint.as_deref(), deadlines)?;
-    let period = i64::try_from(config.cpu_cfs_quota_period.as_micros()).unwrap_or(100_000);
-    let node = Node {
-        memory: memory().map_err(|source| machine("/proc/meminfo", source))?,
-        cfs_period: config.cpu_cfs_quota.then_some(period),
-    };
+    let limits = Limits::read(&config.root_dir).map_err(|source| machine("the machine", source))?;
     let seccomp_root = config.root_dir.join("seccomp");
     Ok(Parts {
         node: config.node_name.clone(),
@@ -250,7 +270,7 @@ fn parts(
         dirs: dirs(config),
         site: Site {
             owner: config.node_name.clone(),
-            node,
+            node: limits.of_containers(config),
             security: Defaults {
                 seccomp_default: config.seccomp_default,
                 seccomp_root,
@@ -265,6 +285,8 @@ fn parts(
         images: images::settings(config)?,
         events: EventLog::default(),
         objects: Objects::default(),
+        classes: RuntimeClasses::default(),
+        cgroups: limits.cgroups(config),
         place,
         ids_per_pod: config.ids_per_pod,
     })
@@ -292,12 +314,6 @@ fn dirs(config: &Config) -> Dirs {
         pod_logs: config.pod_logs_dir.clone(),
         container_logs: standard.then(|| PathBuf::from(CONTAINER_LOGS)),
     }
-}
-
-/// Memory of the machine in bytes.
-fn memory() -> std::io::Result<i64> {
-    let text = std::fs::read_to_string("/proc/meminfo")?;
-    crate::host::memory::total(&text).ok_or_else(|| std::io::Error::other("no MemTotal line"))
 }
 
 async fn serve(

@@ -4,7 +4,7 @@ use std::fmt;
 
 macro_rules! calls {
     ($($name:ident: $words:literal,)*) => {
-        /// One RPC of `runtime.v1.RuntimeService` or `runtime.v1.ImageService`.
+        /// One RPC of `runtime.v1.RuntimeService` or `runtime.v1.ImageService`, or `Subscribe` of containerd's events.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Call {
             $(
@@ -67,6 +67,7 @@ calls! {
     PodSandboxStats: "get the usage of pod sandbox",
     ListPodSandboxStats: "list the usage of pod sandboxes",
     GetContainerEvents: "read container events",
+    SubscribeTaskEvents: "read containerd's own events",
     ListImages: "list images",
     ImageStatus: "get the status of image",
     PullImage: "pull image",

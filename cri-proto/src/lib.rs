@@ -13,6 +13,7 @@ pub mod labels;
 pub mod lister;
 mod redact;
 pub mod sandbox;
+pub mod task_event;
 pub mod wire;
 
 /// CRI v1 as it goes over the wire, generated from `proto/api.proto`.
@@ -24,4 +25,15 @@ pub mod wire;
 )]
 pub mod v1 {
     tonic::include_proto!("runtime.v1");
+}
+
+/// containerd's own events as they go over the wire, generated from `proto/containerd_events.proto`.
+#[allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::all,
+    reason = "generated code; the proto file is its documentation"
+)]
+pub(crate) mod task_v1 {
+    tonic::include_proto!("containerd.services.events.v1");
 }

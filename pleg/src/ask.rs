@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use pinnace_cri::id::{ContainerId, PodUid};
 use tokio::sync::Notify;
 
-use crate::seam::Hint;
+use crate::seam::{About, Hint};
 
 /// Pods that are asked for by name; beyond that a complete list answers all. The loop empties the set many times a
 /// second and a node holds some hundred pods, so only a runtime gone wild comes here.
@@ -45,6 +45,8 @@ pub(crate) struct Asks {
 #[derive(Debug, Default)]
 pub(crate) struct Asked {
     pub(crate) looks: BTreeMap<PodUid, Ask>,
+    /// Containers and sandboxes that the event stream named without their pod, and whether by an exit.
+    pub(crate) objects: BTreeMap<ContainerId, bool>,
     /// A complete list is asked for.
     pub(crate) list: bool,
     /// The event stream was opened (true) or ended.
@@ -66,16 +68,22 @@ impl Asked {
     fn look(&mut self, uid: &PodUid) -> &mut Ask {
         self.looks.entry(uid.clone()).or_default()
     }
+
+    /// The event stream named something of the pod.
+    pub(crate) fn hint(&mut self, uid: &PodUid, container: Option<ContainerId>, exit: bool) {
+        let ask = self.look(uid);
+        ask.hint = true;
+        if exit {
+            ask.exits.insert(container);
+        }
+    }
 }
 
 impl Asks {
     pub(crate) fn hint(&self, hint: Hint) {
-        self.put(|asked| {
-            let ask = asked.look(&hint.pod_uid);
-            ask.hint = true;
-            if hint.exit {
-                ask.exits.insert(hint.container_id);
-            }
+        self.put(|asked| match hint.about {
+            About::Pod { uid, container_id } => asked.hint(&uid, container_id, hint.exit),
+            About::Object(id) => *asked.objects.entry(id).or_default() |= hint.exit,
         });
     }
 
@@ -90,8 +98,9 @@ impl Asks {
         {
             let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
             what(&mut asked);
-            if asked.looks.len() > MOST_PODS {
+            if asked.looks.len().saturating_add(asked.objects.len()) > MOST_PODS {
                 asked.looks.clear();
+                asked.objects.clear();
                 asked.list = true;
             }
         }
@@ -118,7 +127,7 @@ mod tests {
         let asks = Arc::new(Asks::default());
         let uid = PodUid::new("a").unwrap();
         Looker::new(Arc::clone(&asks)).look(&uid);
-        asks.hint(Hint { pod_uid: uid.clone(), container_id: None, exit: true });
+        asks.hint(Hint { about: About::Pod { uid: uid.clone(), container_id: None }, exit: true });
         let asked = asks.take();
         assert_eq!(asked.looks[&uid], Ask { own: true, hint: true, exits: BTreeSet::from([None]) });
         assert!(asks.take().looks.is_empty());
@@ -128,10 +137,13 @@ mod tests {
     fn a_flood_becomes_one_list() {
         let asks = Asks::default();
         for number in 0..=MOST_PODS {
-            let pod_uid = PodUid::new(&format!("p{number}")).unwrap();
-            asks.hint(Hint { pod_uid, container_id: None, exit: false });
+            let uid = PodUid::new(&format!("p{number}")).unwrap();
+            let id = ContainerId::new(&format!("c{number}")).unwrap();
+            let pod = About::Pod { uid, container_id: None };
+            let about = if number % 2 == 0 { pod } else { About::Object(id) };
+            asks.hint(Hint { about, exit: false });
         }
         let asked = asks.take();
-        assert!(asked.list && asked.looks.is_empty());
+        assert!(asked.list && asked.looks.is_empty() && asked.objects.is_empty());
     }
 }

@@ -1,6 +1,7 @@
 //! A runtime in memory for the tests: what it holds, the faults that it is told to have, and the calls it saw.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use pinnace_cri::id::{ContainerId, PodUid, SandboxId};
 use pinnace_cri::sandbox::{NetworkMode, Sandbox, SandboxState, SandboxStatus};
 use tokio::time::{Instant, sleep};
 
-use crate::seam::{Hint, Listed, Listing, Runtime, Unanswered};
+use crate::seam::{About, Hint, Listed, Listing, Runtime, Unanswered};
 
 /// What the next complete list does instead of telling the truth.
 pub(crate) enum ListFault {
@@ -48,7 +49,7 @@ pub(crate) struct State {
 #[derive(Default)]
 pub(crate) struct Fake {
     state: Mutex<State>,
-    pub(crate) has_events: bool,
+    has_events: AtomicBool,
 }
 
 pub(crate) fn uid(pod: &str) -> PodUid {
@@ -119,7 +120,7 @@ pub(crate) fn container_status(container: &Container, exit_code: i32) -> Contain
 
 impl Fake {
     pub(crate) fn new(has_events: bool) -> Arc<Self> {
-        Arc::new(Self { state: Mutex::default(), has_events })
+        Arc::new(Self { state: Mutex::default(), has_events: AtomicBool::new(has_events) })
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
@@ -154,10 +155,24 @@ impl Fake {
 
     /// Announces something of the pod; does nothing while nobody listens.
     pub(crate) fn hint(&self, pod: &str, exit: bool) {
-        let hint = Hint { pod_uid: uid(pod), container_id: exit.then(|| cid(&format!("{pod}-c0"))), exit };
+        let container_id = exit.then(|| cid(&format!("{pod}-c0")));
+        self.send(Hint { about: About::Pod { uid: uid(pod), container_id }, exit });
+    }
+
+    /// Announces something of a container or sandbox without naming its pod.
+    pub(crate) fn hint_object(&self, id: &str, exit: bool) {
+        self.send(Hint { about: About::Object(cid(id)), exit });
+    }
+
+    fn send(&self, hint: Hint) {
         if let Some(hints) = &self.state().hints {
             hints.unbounded_send(Ok(hint)).ok();
         }
+    }
+
+    /// The runtime was replaced by one that has an event stream.
+    pub(crate) fn learn_events(&self) {
+        self.has_events.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn cut_stream(&self) {
@@ -263,7 +278,7 @@ impl Runtime for Fake {
     }
 
     async fn events(&self) -> Result<Option<BoxStream<'static, Result<Hint, Unanswered>>>, Unanswered> {
-        if !self.has_events {
+        if !self.has_events.load(Ordering::Relaxed) {
             return Ok(None);
         }
         let (hints, stream) = unbounded();

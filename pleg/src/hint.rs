@@ -1,7 +1,8 @@
 //! Reads the runtime's event stream and turns it into requests to look.
 //!
 //! Owns the stream. Woken by its events, and by a timer while there is none. Writes only requests. Ends with the stop
-//! token, or when the runtime says that it has no stream: the lists then find everything by themselves.
+//! token. A runtime that has no stream is asked again now and then, since it may be replaced by one that has; until then
+//! the lists find everything by themselves.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,9 +35,10 @@ impl<R: Runtime> HintReader<R> {
         Self { runtime, asks }
     }
 
-    /// Reads until `stop`, or until the runtime says that it has no events.
+    /// Reads until `stop`.
     pub async fn run(self, stop: CancellationToken) {
         let mut failures = 0u32;
+        let mut told = false;
         loop {
             let opened = tokio::select! {
                 biased;
@@ -44,8 +46,14 @@ impl<R: Runtime> HintReader<R> {
                 opened = self.runtime.events() => opened,
             };
             match opened {
-                Ok(None) => return info!("the runtime has no event stream, lists alone find what changes"),
+                Ok(None) => {
+                    if !std::mem::replace(&mut told, true) {
+                        info!("the runtime has no event stream, lists alone find what changes");
+                    }
+                    failures = HURRIED_TRIES;
+                }
                 Ok(Some(stream)) => {
+                    told = false;
                     if self.read(stream, &stop).await {
                         failures = 0;
                     }

@@ -30,6 +30,7 @@ pub mod sequence;
 mod slots;
 pub mod snapshot;
 mod trust;
+mod unplaced;
 
 pub use ask::Looker;
 

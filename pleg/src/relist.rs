@@ -32,6 +32,7 @@ use crate::sequence::Sequence;
 use crate::slots::{Kind, LENT_FOR};
 use crate::snapshot::Snapshot;
 use crate::trust::{STRETCHED, Trust};
+use crate::unplaced::Unplaced;
 
 /// Of lists that fail in a row, the first and then each of this number is logged: about one a minute.
 const LOG_EVERY: u32 = 60;
@@ -78,6 +79,10 @@ pub struct Relist<R> {
     drafts: Drafts,
     trust: Trust,
     repeats: Repeats,
+    /// Exits of what no list has shown yet.
+    unplaced: Unplaced,
+    /// A list or look found a difference since those were last tried.
+    newcomers: bool,
     /// Looks that are asked for and not started.
     wanted: BTreeMap<PodUid, Ask>,
     /// Looks under way, with the start of the newest.
@@ -113,6 +118,8 @@ pub fn new<R: Runtime>(
         drafts: Drafts::default(),
         trust: Trust::default(),
         repeats: Repeats::default(),
+        unplaced: Unplaced::default(),
+        newcomers: false,
         wanted: BTreeMap::new(),
         looking: BTreeMap::new(),
         cadence: Cadence::default(),
@@ -173,6 +180,7 @@ impl<R: Runtime> Relist<R> {
                 self.looking.remove(&uid);
                 if self.drafts.take_look(&uid, &listing, ended.begin) {
                     self.trust.found_by_look(&uid);
+                    self.newcomers = true;
                 }
                 self.repeats.looked(&uid, now, |container| self.drafts.runs(&uid, container));
             }
@@ -204,6 +212,7 @@ impl<R: Runtime> Relist<R> {
         if full.again {
             self.cadence.ask();
         }
+        self.newcomers |= !full.changed.is_empty();
         self.trust.listed(begin, &full.changed, now);
         self.health.send_modify(|health| {
             health.last_list_ok = now;
@@ -226,10 +235,11 @@ impl<R: Runtime> Relist<R> {
         }
     }
 
-    fn take_asked(&mut self, asked: Asked, now: Instant) {
+    fn take_asked(&mut self, mut asked: Asked, now: Instant) {
         if let Some(open) = asked.stream {
             self.trust.connected(open);
         }
+        self.place(&mut asked, now);
         let at = self.sequence.current();
         for (uid, ask) in asked.looks {
             self.trust.asked(&uid, at, ask.hint);
@@ -245,6 +255,23 @@ impl<R: Runtime> Relist<R> {
         }
         if asked.list {
             self.cadence.ask();
+        }
+    }
+
+    /// Finds the pods of what was named by its id alone. An exit of something that no list has shown yet is kept for a
+    /// while: it may have started and ended within one look.
+    fn place(&mut self, asked: &mut Asked, now: Instant) {
+        let fresh = std::mem::take(&mut asked.objects);
+        let kept = if std::mem::take(&mut self.newcomers) { self.unplaced.fresh(now) } else { Vec::new() };
+        for (id, exit) in kept.into_iter().map(|id| (id, true)).chain(fresh) {
+            match self.drafts.owner(&id) {
+                Some(uid) => {
+                    self.unplaced.placed(&id);
+                    asked.hint(uid, Some(id), exit);
+                }
+                None if exit => self.unplaced.keep(id, now),
+                None => {}
+            }
         }
     }
 

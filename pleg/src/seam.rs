@@ -35,12 +35,24 @@ pub enum Listed {
 /// What a runtime event says: look at this pod. Events are hints, never facts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hint {
-    /// The pod to look at.
-    pub pod_uid: PodUid,
-    /// The container that the event was about, if the runtime said.
-    pub container_id: Option<ContainerId>,
+    /// What to look at.
+    pub about: About,
     /// Whether it announces an exit: a look that still sees it running repeats shortly after.
     pub exit: bool,
+}
+
+/// What an event names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum About {
+    /// A pod.
+    Pod {
+        /// The pod to look at.
+        uid: PodUid,
+        /// The container that the event was about, if the runtime said.
+        container_id: Option<ContainerId>,
+    },
+    /// A container or sandbox by its id alone, perhaps another node's: whoever knows it knows the pod.
+    Object(ContainerId),
 }
 
 /// The runtime as the relist loop sees it. Every call bounds its own time.

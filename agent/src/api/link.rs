@@ -3,6 +3,9 @@
 //! whose connection it makes anew when a renewal got no answer. Writes the transport and the [`LinkState`]; ends with
 //! the stop token.
 //!
+//! A kubeconfig that leads to another server is used only once that one has shown to be the same cluster's
+//! ([`super::guard`]); until then the old connections go on.
+//!
 //! HTTP/2, so that one connection carries every watch; pings find a dead one within 20 s, since a connection whose
 //! packets are dropped is silent like an idle one. The lease has a connection of its own: what holds up the others
 //! must not make the node look dead.
@@ -20,6 +23,7 @@ use tower::util::BoxCloneService;
 use tower::{BoxError, ServiceBuilder};
 
 use super::connections::Connections;
+use super::guard::Guard;
 use super::kubeconfig::{self, Loaded};
 use super::transport::{Stack, Transport};
 use crate::chain::Chain;
@@ -58,6 +62,10 @@ pub struct Link {
     /// Told when the lease's connection does not answer.
     lease_stuck: Arc<Notify>,
     stamps: Vec<(PathBuf, Option<SystemTime>)>,
+    /// What another API server has to prove.
+    guard: Guard,
+    /// A kubeconfig was read whose server has not proved it.
+    doubted: bool,
 }
 
 /// What [`Link::new`] gives away.
@@ -77,7 +85,7 @@ pub struct Clients {
 
 impl Link {
     /// The loop and its clients. The file is read at once, so that the first call finds a transport.
-    pub async fn new(file: PathBuf, clock: Clock) -> (Self, Clients) {
+    pub async fn new(file: PathBuf, clock: Clock, guard: Guard) -> (Self, Clients) {
         let (state, reader) = watch::channel(LinkState::default());
         let (shared, lease) = (Transport::missing(), Transport::missing());
         let (watches, lease_stuck) = (Connections::new(), Arc::new(Notify::new()));
@@ -89,7 +97,19 @@ impl Link {
             lease_stuck: Arc::clone(&lease_stuck),
         };
         let (config, stamps) = (None, Vec::new());
-        let mut link = Self { file, clock, shared, lease, watches, state, config, lease_stuck, stamps };
+        let mut link = Self {
+            file,
+            clock,
+            shared,
+            lease,
+            watches,
+            state,
+            config,
+            lease_stuck,
+            stamps,
+            guard,
+            doubted: false,
+        };
         link.load().await;
         (link, clients)
     }
@@ -112,8 +132,9 @@ impl Link {
     }
 
     async fn look(&mut self) {
+        self.guard.note();
         let changed = self.stamps.iter().any(|(path, stamp)| modified(path) != *stamp);
-        if changed || !self.shared.is_there() {
+        if changed || self.doubted || !self.shared.is_there() {
             self.load().await;
         }
     }
@@ -125,7 +146,7 @@ impl Link {
         let outcome = match kubeconfig::load(&self.file, self.clock.now().wall).await {
             Ok(loaded) => {
                 stamps.extend(loaded.files.iter().skip(1).map(|path| (path.clone(), modified(path))));
-                self.install(&loaded)
+                self.take(&loaded).await
             }
             Err(error) => Err(Chain(&error).to_string()),
         };
@@ -139,6 +160,20 @@ impl Link {
             LinkState { server, problem }
         });
         self.publish(state);
+    }
+
+    /// Uses what was read, once it is certain not to lead to another cluster.
+    async fn take(&mut self, loaded: &Loaded) -> Result<LinkState, String> {
+        self.doubted = false;
+        if let Some(uid) = self.guard.asks(self.config.as_ref(), &loaded.config) {
+            let transport = Transport::missing();
+            transport.set(stack(&loaded.config).map_err(|error| Chain(&error).to_string())?);
+            let client = kube::Client::new(transport, "default");
+            let proof = self.guard.prove(client, &loaded.server, &uid).await;
+            self.doubted = proof.is_err();
+            proof?;
+        }
+        self.install(loaded)
     }
 
     /// Where the lease's transport has hung, a new one with the same settings takes its place.

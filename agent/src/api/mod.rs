@@ -6,6 +6,7 @@
 pub mod connections;
 pub mod decoded;
 pub mod fault;
+pub mod guard;
 pub mod kubeconfig;
 pub mod link;
 

@@ -135,7 +135,7 @@ pub fn ports(listening: &str, wanted: &[u16], own_agent: bool) -> CheckView {
         let fix = format!("see who listens: ss -ltnp '( sport = :{} )'", taken.join(" or sport = :"));
         return error("ports", format!("in use: {}", taken.join(", ")), fix);
     }
-    if in_use.contains(&KUBELET_PORT) {
+    if in_use.contains(&KUBELET_PORT) && !wanted.contains(&KUBELET_PORT) {
         let found = format!("{KUBELET_PORT} is in use: another kubelet?");
         return warning("ports", found, format!("see who listens: ss -ltnp sport = :{KUBELET_PORT}"));
     }
@@ -228,6 +228,8 @@ mod tests {
         assert_eq!(ports(table, &[], false).level, Fine);
         let kubelet = "0: 0100007F:280A 00000000:0000 0A 00000000:00000000\n";
         assert_eq!(ports(kubelet, &[10_248], false).level, Warning);
+        assert_eq!(ports(kubelet, &[10_248, 10_250], true).level, Fine, "it is this agent's own");
+        assert_eq!(ports(kubelet, &[10_248, 10_250], false).level, Error);
         assert_eq!(ports("garbage\n\n0: x 0A\n", &[1], false).level, Fine);
         assert_eq!(other_kubelet(&[], false, false).level, Fine);
         assert_eq!(other_kubelet(&[7, 9], true, false).level, Error);

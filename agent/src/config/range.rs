@@ -296,6 +296,23 @@ mod tests {
     }
 
     #[test]
+    fn what_pods_may_have_is_checked() {
+        check(
+            json!({"allowedUnsafeSysctls": ["net.*", "kernel/msgmax"], "userNamespaces": {"idsPerPod": 131_072}}),
+            &[],
+        );
+        check(
+            json!({"allowedUnsafeSysctls": ["net.core.somaxconn", "vm.swappiness", "net.*x"],
+                "userNamespaces": {"idsPerPod": 65_537}}),
+            &[
+                "allowedUnsafeSysctls[1]: \"vm.swappiness\" is not known to be namespaced",
+                "allowedUnsafeSysctls[2]: \"net.*x\" is no sysctl and no beginning of one with * behind it",
+                "userNamespaces.idsPerPod: must be a multiple of 65536 below 4294967296, is 65537",
+            ],
+        );
+    }
+
+    #[test]
     fn eviction_thresholds_are_read() {
         check(json!({"evictionHard": {"memory.available": "100Mi", "nodefs.available": "10%"}}), &[]);
         check(

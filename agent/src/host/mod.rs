@@ -8,3 +8,4 @@ pub mod identity;
 pub mod machine;
 pub mod memory;
 pub mod route;
+pub mod tunables;

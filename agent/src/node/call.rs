@@ -7,9 +7,6 @@ use tokio::time::timeout;
 
 use crate::api::fault::meaning;
 
-/// Deadline of a call about the node (`pkg/kubelet/kubelet.go`: the heartbeat client's timeout).
-pub const DEADLINE: Duration = Duration::from_secs(10);
-
 /// Who a write is by, in the object's list of managed fields.
 const WRITER: &str = "pinnace";
 

@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::call::{CallError, DEADLINE, patching, within};
+use super::call::{CallError, patching, within};
 use super::capacity::Resources;
 use super::complaint::Complaint;
 use super::facts::{Look, Sources};
@@ -35,6 +35,7 @@ use super::refusal::Refusal;
 use super::register::{RegisterError, Registered, Registrar};
 use super::verdict::Verdict;
 use crate::api::decoded::Decoded;
+use crate::api::patience::CALL;
 use crate::chain::Chain;
 
 /// Delays between attempts to register (`registerWithAPIServer` in `pkg/kubelet/kubelet_node_status.go`).
@@ -231,7 +232,7 @@ impl Heartbeat {
         };
         let (params, body) = (patching(), Patch::Strategic(&patch));
         let written = self.api.patch_status(&self.sources.name, &params, &body);
-        let Decoded(answer) = within("write the node's status", DEADLINE, written).await?;
+        let Decoded(answer) = within("write the node's status", CALL, written).await?;
         let kept = patch::changes(&answer, &wanted, self.addresses_are_ours());
         self.futile = kept.map(|kept| patch::without_conditions(&kept)).filter(|kept| {
             let is_same = *kept == patch::without_conditions(&patch);

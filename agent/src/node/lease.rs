@@ -17,9 +17,10 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::call::{CallError, DEADLINE, posting, within};
+use super::call::{CallError, posting, within};
 use super::complaint::Complaint;
 use super::pace::{Dice, Doubling};
+use crate::api::patience::CALL;
 use crate::chain::Chain;
 use crate::clock::Clock;
 
@@ -110,7 +111,7 @@ impl LeaseKeeper {
 
     /// Short enough for a renewal on a new connection before the lease ends.
     fn deadline(&self) -> Duration {
-        DEADLINE.min(self.period())
+        CALL.min(self.period())
     }
 
     async fn renew(&mut self, owner: &Arc<str>) {

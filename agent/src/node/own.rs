@@ -14,12 +14,13 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::call::{CallError, DEADLINE, within};
+use super::call::{CallError, within};
 use super::complaint::Complaint;
 use super::known::Known;
 use super::pace::Doubling;
 use crate::api::decoded::Decoded;
 use crate::api::fault::meaning;
+use crate::api::patience::CALL;
 use crate::chain::Chain;
 
 /// How long one stream may last, in seconds. The API server closes streams after 30 to 60 min by itself.
@@ -86,7 +87,7 @@ impl OwnNode {
     async fn list_and_watch(&mut self) -> Result<(), WatchError> {
         let only = format!("metadata.name={}", self.name);
         let params = ListParams { field_selector: Some(only.clone()), ..ListParams::default() };
-        let list = within("read the node's object", DEADLINE, self.api.list(&params)).await?;
+        let list = within("read the node's object", CALL, self.api.list(&params)).await?;
         let mut version = list.metadata.resource_version.clone().unwrap_or_default();
         match list.items.into_iter().next() {
             Some(Decoded(node)) => self.known.learn(node),
@@ -107,7 +108,7 @@ impl OwnNode {
         };
         let began = Instant::now();
         let opened = self.api.watch(&params, &version);
-        let mut events = std::pin::pin!(within("watch the node's object", DEADLINE, opened).await?);
+        let mut events = std::pin::pin!(within("watch the node's object", CALL, opened).await?);
         loop {
             let event = timeout(SILENCE, events.next()).await.map_err(|_| WatchError::Silent)?;
             let Some(event) = event else { break };

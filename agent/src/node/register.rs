@@ -4,11 +4,12 @@ use k8s_openapi::api::core::v1::Node;
 use kube::Api;
 use kube::api::Patch;
 
-use super::call::{CallError, DEADLINE, patching, posting, within};
+use super::call::{CallError, patching, posting, within};
 use super::known::Known;
 use super::patch;
 use super::refusal::{Refusal, examine};
 use crate::api::decoded::Decoded;
+use crate::api::patience::CALL;
 use crate::config::node::NodeSettings;
 use crate::host::machine::Machine;
 
@@ -64,7 +65,7 @@ impl Registrar {
             let params = posting();
             let wanted = Decoded(initial.clone());
             let made = self.api.create(&params, &wanted);
-            match within("make the node's object", DEADLINE, made).await {
+            match within("make the node's object", CALL, made).await {
                 Ok(Decoded(node)) => {
                     self.known.learn(node);
                     return Ok(Registered::Made);
@@ -75,7 +76,7 @@ impl Registrar {
         }
         let name = initial.metadata.name.clone().unwrap_or_default();
         let read = self.api.get_opt(&name);
-        let existing = match (within("read the node's object", DEADLINE, read).await?, refused) {
+        let existing = match (within("read the node's object", CALL, read).await?, refused) {
             (Some(Decoded(existing)), _) => existing,
             (None, Some(refused)) => return Err(refused.into()),
             (None, None) => return Err(RegisterError::Absent(name)),
@@ -92,7 +93,7 @@ impl Registrar {
         };
         let (params, patch) = (patching(), Patch::Strategic(&patch));
         let patched = self.api.patch_status(name, &params, &patch);
-        let Decoded(patched) = within("reconcile the node's object", DEADLINE, patched).await?;
+        let Decoded(patched) = within("reconcile the node's object", CALL, patched).await?;
         self.known.learn(patched);
         Ok(())
     }

@@ -154,7 +154,8 @@ impl Book {
             slot.at = Some(now);
             match heard {
                 Ok(answer) => {
-                    is_new = slot.known.as_ref().is_none_or(|known| !known.is_same(&answer));
+                    // Who came before the first answer waits for it, and knows what it is.
+                    is_new = slot.known.as_ref().is_some_and(|known| !known.is_same(&answer));
                     slot.known = Some(answer);
                     slot.failure = None;
                 }

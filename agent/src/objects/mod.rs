@@ -231,7 +231,7 @@ impl Objects {
         }
     }
 
-    /// Pods of which an object that they hold is not as it was, or was heard of for the first time. For one reader.
+    /// Pods of which an object that they hold is not as it was: it came, changed or went. For one reader.
     #[must_use]
     pub fn changed(&self) -> &Changed {
         &self.book.changed

@@ -232,7 +232,7 @@ async fn a_hundred_pods_share_one_list_and_one_watch() {
     let values = futures::future::join_all(pods.iter().map(|_| rig.value("ca"))).await;
     assert!(values.iter().all(|value| value.as_deref() == Some("1")));
     assert_eq!((rig.server.lists("ca"), rig.server.watches()), (1, 2), "the second watch is of Services");
-    assert_eq!(rig.changed().await.len(), 110);
+    assert!(rig.changed().await.is_empty());
     rig.server.put("ca", "2");
     assert_eq!(rig.changed().await.len(), 110);
     assert_eq!((rig.value("ca").await.as_deref(), rig.server.lists("ca")), (Some("2"), 1));
@@ -250,7 +250,6 @@ async fn a_lost_watch_is_resumed_within_five_seconds_and_misses_nothing() {
     rig.server.put("m", "1");
     rig.objects.hold(&pod("p", &["m"]));
     rig.until("m", Some("1"), Duration::from_secs(1)).await;
-    rig.changed().await;
     // In order, after some time: it goes on from where it was.
     pause(2_000).await;
     rig.server.end_watches();
@@ -289,7 +288,6 @@ async fn an_object_that_comes_late_goes_and_comes_again_is_followed() {
     let rig = Rig::new(Strategy::Watch);
     rig.objects.hold(&pod("p", &["m"]));
     assert_eq!(rig.value("m").await, None);
-    assert_eq!(rig.changed().await.len(), 1);
     for round in ["1", "2"] {
         rig.server.put("m", round);
         assert_eq!(rig.changed().await.len(), 1);
@@ -341,14 +339,13 @@ async fn without_watches_changes_are_found_within_some_minutes() {
         rig.server.put("m", "1");
         rig.objects.hold(&pod("p", &["m"]));
         rig.until("m", Some("1"), Duration::from_secs(1)).await;
-        assert_eq!(rig.changed().await.len(), 1);
         rig.server.put("m", "2");
         pause(100).await;
         let live = if strategy == Strategy::Get { "2" } else { "1" };
         assert_eq!(rig.value("m").await.as_deref(), Some(live), "{strategy:?}");
         // A new pod gets no old answer.
         rig.objects.hold(&pod("q", &["m"]));
-        assert_eq!(rig.value("m").await.as_deref(), Some("2"));
+        rig.until("m", Some("2"), Duration::from_secs(2)).await;
         rig.changed().await;
         rig.server.put("m", "3");
         let heard = tokio::time::timeout(follow::POLL * 2, rig.objects.changed().take(9)).await;
@@ -394,7 +391,6 @@ async fn a_hundred_and_fifty_objects_are_followed_side_by_side() {
     for name in &names {
         rig.until(name, Some("1"), Duration::from_secs(5)).await;
     }
-    rig.changed().await;
     assert_eq!(rig.server.watches(), 151);
     names.iter().for_each(|name| rig.server.put(name, "2"));
     assert_eq!(rig.changed().await.len(), 150);

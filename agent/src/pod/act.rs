@@ -2,6 +2,7 @@
 //! end means is for the next plan, made from a fresh look.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Container as Spec;
 use pinnace_cri::client::Client;
@@ -11,6 +12,7 @@ use pinnace_cri::image::Image;
 use pinnace_cri::v1::ImageSpec;
 use tokio::sync::{Notify, watch};
 
+use crate::cgroup::Cgroups;
 use crate::chain::Chain;
 use crate::clock::Clock;
 use crate::disk::Disk;
@@ -19,6 +21,7 @@ use crate::image::{self, Images};
 use crate::journal::Journal;
 use crate::objects::Objects;
 use crate::pod::admit::Place;
+use crate::pod::confine;
 use crate::pod::container::{self, Site};
 use crate::pod::job::{Done, Failure, Job};
 use crate::pod::paths::{Dirs, is_component};
@@ -27,8 +30,13 @@ use crate::pod::slots::Slots;
 use crate::pod::step::Step;
 use crate::pod::traces;
 use crate::pod::userns::Userns;
+use crate::runtime::class::RuntimeClasses;
 use crate::runtime::watch::RuntimeState;
 use crate::volume::{self, Volumes};
+
+/// How long a stop counts against its pool. Once TERM is sent the runtime only waits, for the whole grace of a process
+/// that takes it: a node full of such pods must be told at once and not a few every two seconds.
+const STOP_LENT: Duration = Duration::from_millis(50);
 
 /// What all pods' steps are carried out with.
 #[derive(Debug, Clone)]
@@ -67,6 +75,10 @@ pub struct Actor {
     pub runtime: watch::Receiver<RuntimeState>,
     /// The pods' user namespaces.
     pub userns: Userns,
+    /// Runtime classes that pods name.
+    pub classes: RuntimeClasses,
+    /// Their cgroups.
+    pub cgroups: Cgroups,
 }
 
 impl Actor {
@@ -78,6 +90,7 @@ impl Actor {
             // Not the runtime's work.
             Step::SetUpVolumes => self.set_ups.clone(),
             Step::TearDownVolumes => return Box::pin(volume::step::tear_down(&self, &job)).await,
+            Step::StopContainer { .. } => self.teardowns.clone().lending(STOP_LENT),
             step if step.is_teardown() => self.teardowns.clone(),
             _ => self.creates.clone(),
         };
@@ -91,9 +104,9 @@ impl Actor {
             Step::RunSandbox { attempt } => self.run_sandbox(job, *attempt).await,
             Step::StopSandbox { id } => {
                 let stopped = self.client.stop_sandbox(id).await;
-                stopped
-                    .map(|()| Done::SandboxStopped(id.clone()))
-                    .map_err(|error| self.kill_failed(job, &error))
+                stopped.map_err(|error| self.kill_failed(job, &error))?;
+                confine::leave(self, job).await;
+                Ok(Done::SandboxStopped(id.clone()))
             }
             Step::RemoveSandbox { id } => {
                 let removed = self.client.remove_sandbox(id).await;
@@ -158,9 +171,9 @@ impl Actor {
             disk.create_dir_all(&logs)
         })
         .await?;
-        let config = Box::pin(prepare::sandbox(self, job, pod, attempt)).await;
-        let config = config.inspect_err(|failure| self.sandbox_failed(job, failure))?;
-        let made = self.client.run_sandbox(config, "").await;
+        let placed = Box::pin(confine::of_sandbox(self, job, pod, attempt)).await;
+        let (config, handler) = placed.inspect_err(|failure| self.sandbox_failed(job, failure))?;
+        let made = self.client.run_sandbox(config, &handler).await;
         let made = made.map_err(|error| Failure::call("FailedCreatePodSandBox", true, &error));
         made.inspect_err(|failure| self.sandbox_failed(job, failure)).map(|_| Done::Changed)
     }
@@ -209,7 +222,7 @@ impl Actor {
         let prepared = Box::pin(prepare::prepare(self, instance)).await;
         let prepared = prepared.inspect_err(|failure| self.error(job, wanted.name, &failure.message))?;
         let config = container::config(instance, prepared, &self.site);
-        let around = Box::pin(prepare::sandbox(self, job, pod, sandbox_attempt)).await?;
+        let around = Box::pin(confine::around(self, job, pod, sandbox_attempt)).await?;
         match self.client.create_container(sandbox, config, around).await {
             Ok(id) => {
                 let object = job.container(wanted.name);
@@ -307,8 +320,14 @@ impl Actor {
     }
 
     async fn remove_traces(&self, job: &Job) -> Result<Done, Failure> {
+        confine::give_up(self, job).await?;
         let (dirs, uid) = (self.dirs.clone(), job.uid.clone());
-        let removed = self.on_disk("", move |disk| traces::remove(disk, &dirs, &uid)).await;
+        let remove = move |disk: &dyn Disk| traces::remove(disk, &dirs, &uid);
+        let mut removed = self.on_disk("", remove.clone()).await;
+        // What a container mounted may have come to light since its volumes were taken down.
+        if removed.is_err() && self.volumes.tear_down(&job.uid).await.is_ok() {
+            removed = self.on_disk("", remove).await;
+        }
         if let (Err(failure), true) = (&removed, job.names.is_some()) {
             let message = format!("error removing the pod's directories: {}", failure.message);
             self.events.warning(&job.object, "FailedCleanUp", &message, self.clock.now().wall);
@@ -350,6 +369,6 @@ fn spec_of<'a>(job: &'a Job, name: &str) -> Option<&'a Spec> {
     pod.pod.spec.as_ref()?.containers.iter().find(|container| container.name == name)
 }
 
-fn no_spec() -> Failure {
+pub(super) fn no_spec() -> Failure {
     Failure::plain("CreateContainerConfigError", "the pod's spec has no such container".to_owned())
 }

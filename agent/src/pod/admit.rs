@@ -12,11 +12,12 @@ use k8s_openapi::api::core::v1::{
     NodeSelectorRequirement, NodeSelectorTerm, Pod, PodSpec, Taint, Toleration,
 };
 
-use crate::pod::resources::{self, is_critical};
+use crate::pod::resources::sums;
 use crate::pod::security::sysctl::Allowlist;
 use crate::source::desired::{DesiredPod, Origin};
 
 pub mod features;
+pub mod preempt;
 mod security;
 
 /// How long labels may be missing: they are often set a moment after the node has registered.
@@ -74,7 +75,7 @@ impl Place {
 #[derive(Debug, Clone, Copy)]
 pub struct Neighbour<'a> {
     /// The pod.
-    pub pod: &'a Pod,
+    pub pod: &'a DesiredPod,
     /// It is on its way out: what it has will be free.
     pub leaving: bool,
 }
@@ -90,6 +91,13 @@ pub enum Verdict {
         waiting_for: String,
         /// When time alone changes the verdict.
         left: Option<Duration>,
+    },
+    /// It may run once others, which are to go for it, have gone.
+    Preempt {
+        /// Their places among the neighbours.
+        victims: Vec<usize>,
+        /// What it waits for then.
+        waiting_for: String,
     },
     /// It never runs here.
     Reject {
@@ -110,7 +118,8 @@ pub fn judge(pod: &DesiredPod, place: &Place, others: &[Neighbour<'_>], waited: 
     if let Some(verdict) = security::groups(spec, place) {
         return verdict;
     }
-    if let Some(verdict) = amounts(pod, spec, place, others) {
+    let is_vital = preempt::is_vital(pod);
+    if let Some(verdict) = amounts(pod, place, others).filter(|_| !is_vital) {
         return verdict;
     }
     if let Some(verdict) = affinity(spec, place, waited) {
@@ -126,7 +135,11 @@ pub fn judge(pod: &DesiredPod, place: &Place, others: &[Neighbour<'_>], waited: 
     if !is_static && place.taints.iter().any(|taint| expels(taint, spec.tolerations.as_deref())) {
         return predicate("TaintToleration", "node(s) had taints that the pod didn't tolerate");
     }
-    security::app_armor(pod, place).unwrap_or(Verdict::Admit)
+    if let Some(verdict) = security::app_armor(pod, place) {
+        return verdict;
+    }
+    // Last, since nobody goes for a pod that cannot run here anyway.
+    preempt::judge(pod, place, others).filter(|_| is_vital).unwrap_or(Verdict::Admit)
 }
 
 fn reject(reason: &str, message: &str) -> Verdict {
@@ -153,16 +166,13 @@ fn system(pod: &DesiredPod, spec: &PodSpec) -> Option<Verdict> {
     })
 }
 
-/// The first resource of which there is too little. A critical pod passes over these.
-fn amounts(pod: &DesiredPod, spec: &PodSpec, place: &Place, others: &[Neighbour<'_>]) -> Option<Verdict> {
-    if is_critical(spec) {
-        return None;
-    }
+/// The first resource of which there is too little. A vital pod passes over these.
+fn amounts(pod: &DesiredPod, place: &Place, others: &[Neighbour<'_>]) -> Option<Verdict> {
     let asked = asks(&pod.pod);
     let used = |leaving_too: bool| {
         let mut sum: BTreeMap<String, i64> = BTreeMap::new();
         for other in others.iter().filter(|other| leaving_too || !other.leaving) {
-            for (name, amount) in asks(other.pod) {
+            for (name, amount) in asks(&other.pod.pod) {
                 let known = sum.entry(name).or_default();
                 *known = known.saturating_add(amount);
             }
@@ -197,22 +207,10 @@ fn amounts(pod: &DesiredPod, spec: &PodSpec, place: &Place, others: &[Neighbour<
     None
 }
 
-/// What a pod asks for: the sum of its containers, or the largest init container if that is more; and one pod.
+/// What a pod asks for, and one pod.
 fn asks(pod: &Pod) -> BTreeMap<String, i64> {
     let Some(spec) = pod.spec.as_ref() else { return BTreeMap::new() };
-    let mut sum: BTreeMap<String, i64> = BTreeMap::new();
-    for container in &spec.containers {
-        for (name, amount) in resources::requests(container) {
-            let known = sum.entry(name).or_default();
-            *known = known.saturating_add(amount);
-        }
-    }
-    for container in spec.init_containers.iter().flatten() {
-        for (name, amount) in resources::requests(container) {
-            let known = sum.entry(name).or_default();
-            *known = amount.max(*known);
-        }
-    }
+    let mut sum = sums::requests_in_all(spec);
     sum.insert("pods".to_owned(), 1);
     sum
 }
@@ -273,7 +271,7 @@ fn ports(spec: &PodSpec, others: &[Neighbour<'_>]) -> Option<Verdict> {
         others
             .iter()
             .filter(|other| other.leaving == leaving)
-            .filter_map(|other| other.pod.spec.as_ref())
+            .filter_map(|other| other.pod.pod.spec.as_ref())
             .any(|other| host_ports(other).iter().any(|taken| wanted.iter().any(|port| collide(taken, port))))
     };
     if taken(false) {

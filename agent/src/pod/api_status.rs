@@ -27,7 +27,7 @@ mod written;
 mod tests;
 
 pub(crate) use address::sorted;
-pub use conditions::is_ours;
+pub use conditions::{DISRUPTION, is_ours};
 pub use phase::is_terminal;
 
 /// What of the node enters a pod's status.
@@ -84,7 +84,7 @@ fn of(
     let generation = pod.pod.metadata.generation.filter(|generation| *generation > 0 && !is_static);
     new.observed_generation = generation.max(before.observed_generation.filter(|_| !is_static));
     let verdict = phase::decide(around, &new);
-    new.conditions = Some(conditions::all(around, &new, verdict.intended, generation, now));
+    new.conditions = Some(conditions::all(around, &new, &verdict, generation, now));
     (new.phase, new.reason, new.message) = (Some(verdict.phase.to_owned()), verdict.reason, verdict.message);
     address::fill(around, &mut new);
     // Once it is told, the API server refuses another.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use pinnace_cri::id::PodUid;
+use tokio::sync::Notify;
 
 use crate::events::Object;
 use crate::journal::history::PodHistory;
@@ -87,6 +88,12 @@ impl Card {
         face.history.terminal.is_some() && face.rest != Rest::Working
     }
 
+    /// Whether the node took it in: it runs, or is on its way out after it did.
+    #[must_use]
+    pub fn is_admitted(&self) -> bool {
+        self.lock().history.admitted.is_some()
+    }
+
     /// Changes the face. Nothing in `change` may wait.
     pub fn update(&self, change: impl FnOnce(&mut Face)) {
         change(&mut self.lock());
@@ -134,6 +141,7 @@ impl Card {
 pub struct Cards {
     all: RwLock<BTreeMap<PodUid, Arc<Card>>>,
     changed: Arc<Changed>,
+    removed: Arc<Notify>,
 }
 
 impl Cards {
@@ -141,6 +149,12 @@ impl Cards {
     #[must_use]
     pub fn changed(&self) -> Arc<Changed> {
         Arc::clone(&self.changed)
+    }
+
+    /// Told when a card was taken away: nothing is left of its pod. For one reader.
+    #[must_use]
+    pub fn removed(&self) -> Arc<Notify> {
+        Arc::clone(&self.removed)
     }
 
     /// Adds a card.
@@ -155,6 +169,7 @@ impl Cards {
     pub fn remove(&self, uid: &PodUid) {
         self.all.write().unwrap_or_else(PoisonError::into_inner).remove(uid);
         self.changed.mark(uid);
+        self.removed.notify_one();
     }
 
     /// The card of a pod.

@@ -59,7 +59,7 @@ pub fn config(instance: Instance<'_>, prepared: Prepared, site: &Site) -> Contai
         stdin_once: spec.stdin_once.unwrap_or(false),
         tty: spec.tty.unwrap_or(false),
         linux: Some(LinuxContainerConfig {
-            resources: Some(resources::of_container(pod_spec, spec, site.node)),
+            resources: Some(resources::of_container(pod_spec, spec, &site.node)),
             security_context: Some(prepared.security),
         }),
         ..ContainerConfig::default()

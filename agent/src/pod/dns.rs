@@ -81,19 +81,18 @@ pub fn form(
     settings: &Settings,
     node_ips: &[IpAddr],
 ) -> Formed {
-    let mut formed = Formed::default();
-    formed.config = match base(spec) {
+    let base = base(spec);
+    let is_missing = base == Base::Cluster && settings.servers.is_empty();
+    let mut config = match base {
         Base::Nothing => DnsConfig::default(),
-        Base::Cluster if !settings.servers.is_empty() => of_cluster(namespace, host, settings),
-        Base::Cluster => {
-            formed.missing_cluster_dns = settings.in_cluster;
-            of_host(host, settings, node_ips)
-        }
-        Base::Host => of_host(host, settings, node_ips),
+        Base::Cluster if !is_missing => of_cluster(namespace, host, settings),
+        Base::Cluster | Base::Host => of_host(host, settings, node_ips),
     };
     if let Some(own) = &spec.dns_config {
-        add(&mut formed.config, own);
+        add(&mut config, own);
     }
+    let missing_cluster_dns = is_missing && settings.in_cluster;
+    let mut formed = Formed { config, missing_cluster_dns, cut: Vec::new() };
     fit(&mut formed);
     formed
 }

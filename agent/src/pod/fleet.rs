@@ -19,9 +19,8 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::events::Object;
 use crate::journal::history::{Class, Entry, Histories, PodHistory, TerminationCause, What};
-use crate::pod::admit::{LABEL_PATIENCE, Neighbour, Place, Verdict, judge};
+use crate::pod::admit::Place;
 use crate::pod::card::{Card, Cards, Face};
 use crate::pod::plan::{Rest, Wish};
 use crate::pod::roster::{self, Known, Move};
@@ -29,6 +28,8 @@ use crate::pod::worker::{Orders, Tools, Worker, admission, place};
 use crate::source::desired::{Desired, DesiredPod};
 use crate::supervise::WorkerPanic;
 use crate::wait::{at, doubled};
+
+mod admission;
 
 /// First delay before a worker that panicked is started again; doubles with each panic up to five minutes.
 const QUARANTINE: Duration = Duration::from_secs(10);
@@ -55,11 +56,15 @@ pub struct Fleet {
     admitted: u64,
     /// The runtime may hold a pod whose name is not known yet.
     unseen: bool,
+    /// A member waits to be admitted.
+    anyone_waits: bool,
 }
 
 #[derive(Debug)]
 struct Member {
     card: Arc<Card>,
+    /// `namespace/name`.
+    full_name: Arc<str>,
     wish: watch::Sender<Wish>,
     alone: watch::Sender<bool>,
     wake: Arc<Notify>,
@@ -109,20 +114,24 @@ impl Fleet {
             ends,
             admitted: 0,
             unseen: true,
+            anyone_waits: false,
         }
     }
 
     /// Runs until `stop`.
     pub async fn run(mut self, stop: CancellationToken) {
+        let mut due = true;
         loop {
-            self.pass(&stop);
+            if std::mem::replace(&mut due, true) {
+                self.pass(&stop);
+            }
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
                 Some((uid, end)) = self.ends.next() => self.ended(&uid, end, &stop),
                 changed = self.desired.changed() => if changed.is_err() { return },
                 event = self.events.recv() => match event {
-                    Some(event) => self.wake(&event),
+                    Some(event) => due = self.wake(&event),
                     None => return,
                 },
                 _ = self.observed.changed(), if self.unseen => {}
@@ -133,17 +142,18 @@ impl Fleet {
         }
     }
 
-    fn wake(&self, event: &PodLifecycleEvent) {
-        if let Some(member) = self.members.get(&event.uid) {
-            member.wake.notify_one();
-        }
+    /// Wakes the pod's worker; whether the event concerns others, too: nobody's pod, or one that makes room.
+    fn wake(&self, event: &PodLifecycleEvent) -> bool {
+        let member = self.members.get(&event.uid);
+        member.inspect(|member| member.wake.notify_one()).is_none() || self.anyone_waits
     }
 
     fn pass(&mut self, stop: &CancellationToken) {
         let desired = self.desired.borrow_and_update().clone();
         let snapshot = self.observed.borrow_and_update().clone();
-        let mut moves = roster::moves(&self.known(), &desired, &self.remembered, &snapshot);
-        moves.extend(roster::leftovers(&self.known(), &desired, &self.remembered, &snapshot, &self.on_disk));
+        let known = self.known();
+        let mut moves = roster::moves(&known, &desired, &self.remembered, &snapshot);
+        moves.extend(roster::leftovers(&known, &desired, &self.remembered, &snapshot, &self.on_disk));
         for next in moves {
             match next {
                 Move::Admit(pod) => self.admit(&pod, stop),
@@ -153,18 +163,19 @@ impl Fleet {
             }
         }
         self.judge_waiting();
-        self.unseen = snapshot.listed == 0 || roster::is_anyone_unseen(&self.known(), &snapshot);
+        let known = self.known();
+        self.unseen = snapshot.listed == 0 || roster::is_anyone_unseen(&known, &snapshot);
         if !self.unseen {
-            self.line_up();
+            self.line_up(&known);
         }
     }
 
     fn known(&self) -> BTreeMap<PodUid, Known> {
         let known = |member: &Member| Known {
-            full_name: member.card.full_name(),
+            full_name: Arc::clone(&member.full_name),
             leaving: match &*member.wish.borrow() {
                 Wish::Gone(cause) => Some(cause.clone()),
-                Wish::Run | Wish::Wait(_) | Wish::Refused { .. } => None,
+                Wish::Run | Wish::Wait(_) | Wish::Refused { .. } | Wish::Evicted { .. } => None,
             },
             pod: member.card.pod(),
         };
@@ -184,7 +195,7 @@ impl Fleet {
             // Its object may be on its way out already: then it is only taken down.
             true => Wish::Gone(TerminationCause::Deleted),
             false if known => Wish::Run,
-            false => self.verdict(pod, Duration::ZERO),
+            false => self.judge(pod, Duration::ZERO),
         };
         // A refused pod too has a first sight, which its status and the next start go by.
         if matches!(wish, Wish::Run | Wish::Refused { .. }) && history.admitted.as_ref() != Some(pod) {
@@ -197,84 +208,6 @@ impl Fleet {
         self.tell_held(pod);
         let face = face(&pod.namespace, &pod.name, Some(Arc::clone(pod)), wish, history);
         self.enlist(pod.uid.clone(), face, stop);
-    }
-
-    /// What the node says to a pod that nobody has judged yet.
-    fn verdict(&self, pod: &DesiredPod, waited: Duration) -> Wish {
-        let pods: Vec<_> = self.members.iter().filter(|(uid, _)| **uid != pod.uid).collect();
-        let pods: Vec<_> = pods
-            .iter()
-            .filter_map(|(_, member)| {
-                let wish = member.wish.borrow();
-                let counts = matches!(*wish, Wish::Run | Wish::Gone(_)) && !member.card.is_finished();
-                counts.then(|| Some((member.card.pod()?, wish.is_gone()))).flatten()
-            })
-            .collect();
-        let others: Vec<_> =
-            pods.iter().map(|(pod, leaving)| Neighbour { pod: &pod.pod, leaving: *leaving }).collect();
-        match judge(pod, &self.place.borrow(), &others, waited) {
-            Verdict::Admit => Wish::Run,
-            Verdict::Wait { waiting_for, .. } => Wish::Wait(waiting_for),
-            Verdict::Reject { reason, message } => Wish::Refused { reason, message },
-        }
-    }
-
-    fn tell_verdict(&self, pod: &DesiredPod, wish: &Wish) {
-        let name = pod.full_name();
-        match wish {
-            Wish::Run => tracing::info!(pod = name, uid = %pod.uid, "pod admitted"),
-            Wish::Wait(what) => tracing::info!(pod = name, uid = %pod.uid, what, "pod waits to be admitted"),
-            Wish::Refused { reason, message } => {
-                tracing::warn!(pod = name, uid = %pod.uid, reason, message, "pod refused");
-                let wall = self.tools.actor.clock.now().wall;
-                let uid = pod.uid.clone();
-                let object = Object::pod(pod.namespace.as_str(), pod.name.as_str(), uid);
-                self.tools.actor.events.warning(object, reason, message, wall);
-            }
-            Wish::Gone(_) => tracing::info!(pod = name, uid = %pod.uid, "pod is being deleted"),
-        }
-    }
-
-    /// What keeps a pod from being started although it is admitted: people look for that among its events.
-    fn tell_held(&self, pod: &DesiredPod) {
-        let wall = self.tools.actor.clock.now().wall;
-        for held in &pod.held {
-            let object = Object::pod(pod.namespace.as_str(), pod.name.as_str(), pod.uid.clone());
-            let (reason, message) = held.event();
-            self.tools.actor.events.warning(object, reason, &message, wall);
-        }
-    }
-
-    /// Judges anew what waits: a neighbour may be gone, a label there, or patience at its end.
-    fn judge_waiting(&mut self) {
-        self.judge_again = None;
-        let waits = |member: &&Member| matches!(*member.wish.borrow(), Wish::Wait(_));
-        let mut waiting: Vec<_> = self
-            .members
-            .values()
-            .filter(waits)
-            .filter_map(|member| Some((member.since, member.card.pod()?)))
-            .collect();
-        waiting.sort_by_key(|(since, _)| *since);
-        for (since, pod) in waiting {
-            let wish = self.verdict(&pod, since.elapsed());
-            let Some(member) = self.members.get(&pod.uid) else { continue };
-            if matches!(wish, Wish::Wait(_)) {
-                let end = since + LABEL_PATIENCE;
-                let due = Some(end).filter(|end| *end > Instant::now());
-                self.judge_again = self.judge_again.into_iter().chain(due).min();
-            } else {
-                self.tell_verdict(&pod, &wish);
-            }
-            if !matches!(wish, Wish::Wait(_)) {
-                let entry = admission(&pod, &self.tools.actor.clock.now());
-                self.tools.actor.journal.record(entry, Class::BeforeEffect);
-            }
-            if *member.wish.borrow() != wish {
-                member.card.update(|face| face.wish = wish.clone());
-                member.wish.send_replace(wish);
-            }
-        }
     }
 
     /// A pod that nobody wants: the journal knows it, or only the runtime does.
@@ -309,7 +242,8 @@ impl Fleet {
         let place = self.admitted;
         self.admitted += 1;
         let since = Instant::now();
-        let member = Member { card, wish, alone, wake: Arc::default(), place, panics: 0, since };
+        let full_name = card.full_name().into();
+        let member = Member { card, full_name, wish, alone, wake: Arc::default(), place, panics: 0, since };
         self.ends.push(self.start(&uid, &member, stop));
         self.on_disk.remove(&uid);
         self.members.insert(uid, member);
@@ -350,7 +284,7 @@ impl Fleet {
         member.card.update(|face| face.pod = Some(Arc::clone(pod)));
         self.tools.actor.volumes.update(pod);
         // Whom the journal names as admitted a restart lets in unasked.
-        if matches!(*member.wish.borrow(), Wish::Run | Wish::Gone(_)) {
+        if matches!(*member.wish.borrow(), Wish::Run | Wish::Evicted { .. } | Wish::Gone(_)) {
             self.tools.actor.journal.record(admission(pod, &self.tools.actor.clock.now()), Class::Soon);
         }
         member.wake.notify_one();
@@ -368,10 +302,10 @@ impl Fleet {
     }
 
     /// Tells each member whether it is alone in its name: a pod that is to run waits for those that are to go.
-    fn line_up(&self) {
-        let known = self.known();
+    fn line_up(&self, known: &BTreeMap<PodUid, Known>) {
+        let not_alone = roster::not_alone(known);
         for (uid, member) in &self.members {
-            let alone = roster::is_alone(uid, &known);
+            let alone = !not_alone.contains(uid);
             member.alone.send_if_modified(|was| std::mem::replace(was, alone) != alone);
         }
     }

@@ -33,10 +33,10 @@ pub struct Pace {
     pub pull: Duration,
     /// Longest delay of an image pull.
     pub pull_cap: Duration,
-    /// The same for setting up volumes: 500 ms to 2 min 2 s as the kubelet's
-    /// (`pkg/util/goroutinemap/exponentialbackoff`).
+    /// The same for setting up volumes: 500 ms as the kubelet's (`pkg/util/goroutinemap/exponentialbackoff`).
     pub volumes: Duration,
-    /// Longest delay of setting up volumes.
+    /// Longest delay of setting up volumes: 10 s, where the kubelet's is 2 min 2 s. Mostly it is the API server that was
+    /// away, or an object that was made late, and a pod should not wait for minutes after that.
     pub volumes_cap: Duration,
     /// Longest crash-loop delay.
     pub backoff_cap: Duration,
@@ -52,7 +52,7 @@ impl Default for Pace {
             pull: Duration::from_secs(10),
             pull_cap: Duration::from_secs(300),
             volumes: Duration::from_millis(500),
-            volumes_cap: Duration::from_secs(122),
+            volumes_cap: Duration::from_secs(10),
             backoff_cap: crate::pod::backoff::CAP,
         }
     }

@@ -6,6 +6,7 @@ pub mod api_status;
 pub mod backoff;
 pub mod card;
 pub mod changed;
+pub(crate) mod confine;
 pub mod container;
 pub mod dns;
 pub mod env;

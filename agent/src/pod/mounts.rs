@@ -52,8 +52,8 @@ fn of_mount(spec: &PodSpec, index: usize, mount: &VolumeMount, around: &Around<'
             let image = around.images.get(&mount.name).unwrap_or(reference).clone();
             let user_specified_image = reference.clone();
             made.image = Some(ImageSpec { image, user_specified_image, ..ImageSpec::default() });
-            let part = around.sub_paths.get(&index);
-            made.image_sub_path = part.map(|part| part.to_string_lossy().into_owned()).unwrap_or_default();
+            let part = around.sub_paths.get(&index).map(|part| part.to_string_lossy().into_owned());
+            made.image_sub_path = part.or_else(|| mount.sub_path.clone()).unwrap_or_default();
         }
         (_, Some(part)) => made.host_path = part.to_string_lossy().into_owned(),
         (_, None) => {

@@ -34,6 +34,13 @@ pub enum Wish {
         /// Message of its event.
         message: String,
     },
+    /// It ran, and has to end for the node's or another pod's sake.
+    Evicted {
+        /// Reason of its status.
+        reason: String,
+        /// Message of its status.
+        message: String,
+    },
     /// It shall go, with everything that it has.
     Gone(TerminationCause),
 }
@@ -122,7 +129,7 @@ impl Wish {
     /// Nothing shall be started for it, or no more.
     #[must_use]
     pub fn is_end(&self) -> bool {
-        matches!(self, Self::Refused { .. } | Self::Gone(_))
+        matches!(self, Self::Refused { .. } | Self::Evicted { .. } | Self::Gone(_))
     }
 
     /// Nobody wants it any more.

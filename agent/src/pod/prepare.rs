@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use k8s_openapi::api::core::v1::{Container, PodSpec};
-use pinnace_cri::v1::{KeyValue, LinuxContainerSecurityContext, Mount, PodSandboxConfig};
+use pinnace_cri::v1::{DnsConfig, KeyValue, LinuxContainerSecurityContext, Mount, PodSandboxConfig};
 
 use crate::events::Object;
 use crate::pod::act::Actor;
@@ -14,6 +14,7 @@ use crate::pod::dns::resolv_conf::{self, MOST};
 use crate::pod::env::Environment;
 use crate::pod::job::{Failure, Job};
 use crate::pod::paths::PodNames;
+use crate::pod::step::Step;
 use crate::pod::{dns, env, hostname, hosts, mounts, sandbox, secure, surroundings};
 use crate::source::desired::DesiredPod;
 use crate::volume::{image, reach, sub_path};
@@ -101,12 +102,19 @@ pub(crate) async fn sandbox(
         return Err(failed("the pod's spec is not known".to_owned()));
     };
     let names = hostname::names(pod, spec, &settings.domain);
-    let secured = secure::sandbox(actor, pod, spec).await.map_err(|why| {
-        let named = format!("{}_{}({})", pod.name, pod.namespace, pod.uid);
-        failed(format!("failed to generate sandbox config for pod {named:?}: {why}"))
-    })?;
+    let secured = secure::sandbox(actor, pod, spec).await.map_err(|why| not_generated(pod, &why))?;
     config.linux = Some(secured);
     config.hostname = hostname::of_kernel(&names, spec).map_err(|error| failed(error.to_string()))?;
+    if matches!(job.step, Step::RunSandbox { .. }) {
+        // A runtime reads it once, when it makes the sandbox.
+        config.dns_config = Some(dns_of(actor, job, pod, spec).await?);
+    }
+    Ok(config)
+}
+
+/// The DNS settings of a sandbox. What is wrong with them is in the pod's events by then.
+async fn dns_of(actor: &Actor, job: &Job, pod: &DesiredPod, spec: &PodSpec) -> Result<DnsConfig, Failure> {
+    let settings = &actor.site.dns;
     let host: Vec<u8> = match settings.resolv_conf.clone() {
         Some(file) => actor.on_disk(SANDBOX_REASON, move |disk| disk.read(&file, MOST)).await?,
         None => Vec::new(),
@@ -121,8 +129,13 @@ pub(crate) async fn sandbox(
     for message in &formed.cut {
         actor.events.warning(&job.object, "DNSConfigForming", message, wall);
     }
-    config.dns_config = Some(formed.config);
-    Ok(config)
+    Ok(formed.config)
+}
+
+/// In the kubelet's words.
+pub(super) fn not_generated(pod: &DesiredPod, why: &str) -> Failure {
+    let named = format!("{}_{}({})", pod.name, pod.namespace, pod.uid);
+    Failure::plain(SANDBOX_REASON, format!("failed to generate sandbox config for pod {named:?}: {why}"))
 }
 
 async fn mounts_of(actor: &Actor, instance: Instance<'_>, env: &Environment) -> Result<Vec<Mount>, Failure> {
@@ -135,10 +148,22 @@ async fn mounts_of(actor: &Actor, instance: Instance<'_>, env: &Environment) -> 
         dirs: &actor.dirs,
         sub_paths: &sub_paths,
         images: &images,
-        // The default handler's name is empty.
-        recursive_read_only: actor.runtime.borrow().mounts_read_only_recursively(""),
+        recursive_read_only: mounts_recursively(actor, spec, container).await,
     };
     mounts::of_volumes(spec, container, &around).map_err(|why| Failure::plain(REASON, why))
+}
+
+/// Whether the pod's runtime handler makes mounts read-only with all that is below them; asked only for a container
+/// that wants that. Of a handler that is not known nothing is expected.
+async fn mounts_recursively(actor: &Actor, spec: &PodSpec, container: &Container) -> bool {
+    let asks = container.volume_mounts.iter().flatten().any(|mount| mount.recursive_read_only.is_some());
+    if !asks {
+        return false;
+    }
+    match Box::pin(actor.classes.handler(spec.runtime_class_name.as_deref())).await {
+        Ok(handler) => actor.runtime.borrow().mounts_read_only_recursively(&handler),
+        Err(_) => false,
+    }
 }
 
 /// Directories and the file for the termination message, which the container's user must be able to write.

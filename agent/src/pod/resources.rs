@@ -1,12 +1,19 @@
-//! From resource requests and limits to what the runtime sets on a cgroup. Pure.
-
-use std::collections::BTreeMap;
+//! From resource requests and limits to what the runtime sets on a container's cgroup. Pure.
 
 use k8s_openapi::api::core::v1::{Container, PodSpec, ResourceRequirements};
-use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Text;
 use pinnace_cri::v1::LinuxContainerResources;
 
-use crate::quantity::Quantity;
+mod hugepages;
+pub mod sandbox;
+pub mod sums;
+mod swap;
+#[cfg(test)]
+mod tests;
+
+pub use hugepages::{LIST as HUGEPAGES, size_of as hugepage_size, unit as hugepage_unit};
+pub use sums::requests;
+use sums::{limit, milli, request, whole};
+pub use swap::Swap;
 
 /// Least and most CPU shares (`MinShares`, `MaxShares` of `pkg/kubelet/cm/helpers_linux.go`).
 const SHARES: (i64, i64) = (2, 262_144);
@@ -14,6 +21,8 @@ const SHARES: (i64, i64) = (2, 262_144);
 const MIN_QUOTA: i64 = 1_000;
 /// Priority from which a pod counts as critical to its node or cluster (2e9).
 const CRITICAL: i32 = 2_000_000_000;
+/// Class of pods that the node itself depends on (`pkg/apis/scheduling/types.go`).
+const NODE_CRITICAL: &str = "system-node-critical";
 
 /// Quality-of-service class of a pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,38 +36,26 @@ pub enum Qos {
 }
 
 /// What of the node enters the figures.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Node {
     /// Memory in bytes.
     pub memory: i64,
     /// Length of a CPU quota period in microseconds; none turns quotas off (`cpuCFSQuota: false`).
     pub cfs_period: Option<i64>,
+    /// How containers are kept from swap.
+    pub swap: Swap,
+    /// Sizes of huge pages that the machine knows, in bytes.
+    pub hugepage_sizes: Vec<i64>,
+    /// Out of memory, all processes of a container are killed together: on cgroup v2, unless `singleProcessOOMKill`.
+    pub group_kill: bool,
 }
 
-fn amount(list: Option<&BTreeMap<String, Text>>, resource: &str) -> Option<Quantity> {
-    Quantity::parse(&list?.get(resource)?.0).ok()
-}
-
-fn limit(needs: Option<&ResourceRequirements>, resource: &str) -> Option<Quantity> {
-    amount(needs?.limits.as_ref(), resource)
-}
-
-/// A limit without a request is also the request.
-fn request(needs: Option<&ResourceRequirements>, resource: &str) -> Option<Quantity> {
-    amount(needs?.requests.as_ref(), resource).or_else(|| limit(needs, resource))
-}
-
-fn milli(quantity: Option<Quantity>) -> i64 {
-    quantity.and_then(|quantity| quantity.milli()).unwrap_or(0).max(0)
-}
-
-fn whole(quantity: Option<Quantity>) -> i64 {
-    quantity.map_or(0, |quantity| quantity.value()).max(0)
-}
-
-/// The pod's class.
+/// The pod's class. Requirements of the pod as a whole stand for those of its containers.
 #[must_use]
 pub fn qos(spec: &PodSpec) -> Qos {
+    if let Some(level) = sums::of_the_whole(spec) {
+        return class_of_whole(spec, level);
+    }
     let init = spec.init_containers.as_deref().unwrap_or_default();
     let all = || spec.containers.iter().chain(init).map(|container| container.resources.as_ref());
     let set = |needs, resource| milli(limit(needs, resource)) > 0 || milli(request(needs, resource)) > 0;
@@ -76,17 +73,17 @@ pub fn qos(spec: &PodSpec) -> Qos {
     }
 }
 
-/// What a container asks of its node: CPU in thousandths, all else in whole units.
-#[must_use]
-pub fn requests(container: &Container) -> BTreeMap<String, i64> {
-    let needs = container.resources.as_ref();
-    let lists = needs.map(|needs| [needs.requests.as_ref(), needs.limits.as_ref()]).into_iter().flatten();
-    let names = lists.flatten().flat_map(BTreeMap::keys);
-    let amount = |name: &String| match name.as_str() {
-        "cpu" => milli(request(needs, name)),
-        name => whole(request(needs, name)),
-    };
-    names.map(|name| (name.clone(), amount(name))).collect()
+fn class_of_whole(spec: &PodSpec, level: &ResourceRequirements) -> Qos {
+    let requests = sums::requests_of_pod(spec);
+    let limited = |resource| sums::amount_of(resource, limit(Some(level), resource));
+    let asked = |resource: &str| requests.get(resource).copied().unwrap_or(0);
+    let named =
+        |resource| milli(limit(Some(level), resource)) > 0 || milli(request(Some(level), resource)) > 0;
+    if !named("cpu") && !named("memory") {
+        return Qos::BestEffort;
+    }
+    let full = |resource| limited(resource) > 0 && limited(resource) == asked(resource);
+    if full("cpu") && full("memory") { Qos::Guaranteed } else { Qos::Burstable }
 }
 
 /// Whether the pod is critical to its node or cluster, by its priority.
@@ -95,88 +92,72 @@ pub fn is_critical(spec: &PodSpec) -> bool {
     spec.priority.is_some_and(|priority| priority >= CRITICAL)
 }
 
-/// How gladly the kernel kills the container's processes when memory runs out: -997 to 1000.
+/// Whether the node itself depends on the pod: its processes are the last to be killed.
+fn is_node_critical(spec: &PodSpec) -> bool {
+    is_critical(spec) && spec.priority_class_name.as_deref() == Some(NODE_CRITICAL)
+}
+
+/// How gladly the kernel kills the container's processes when memory runs out: -997 to 1000
+/// (`GetContainerOOMScoreAdjust` in `pkg/kubelet/qos/policy.go`).
 #[must_use]
-pub fn oom_score_adj(spec: &PodSpec, container: &Container, node: Node) -> i64 {
-    if is_critical(spec) {
+pub fn oom_score_adj(spec: &PodSpec, container: &Container, node: &Node) -> i64 {
+    if is_node_critical(spec) {
         return -997;
     }
     match qos(spec) {
         Qos::Guaranteed => -997,
         Qos::BestEffort => 1000,
         Qos::Burstable => {
-            let wanted = whole(request(container.resources.as_ref(), "memory"));
+            let own = whole(request(container.resources.as_ref(), "memory"));
+            let wanted = own.saturating_add(sums::spare_memory(spec));
             let share = i128::from(wanted) * 1000 / i128::from(node.memory.max(1));
             i64::try_from(1000 - share).unwrap_or(3).clamp(3, 999)
         }
     }
 }
 
-fn shares(milli_cpu: i64) -> i64 {
+/// CPU shares from thousandths of a processor.
+#[must_use]
+pub fn shares(milli_cpu: i64) -> i64 {
     if milli_cpu == 0 { SHARES.0 } else { (milli_cpu.saturating_mul(1024) / 1000).clamp(SHARES.0, SHARES.1) }
 }
 
-fn quota(milli_cpu: i64, period: i64) -> i64 {
+/// CPU quota in microseconds per period, from thousandths of a processor; 0 for none.
+#[must_use]
+pub fn quota(milli_cpu: i64, period: i64) -> i64 {
     if milli_cpu == 0 { 0 } else { (milli_cpu.saturating_mul(period) / 1000).max(MIN_QUOTA) }
+}
+
+/// A container's limit, or that of its pod where it has none of its own.
+fn limit_of(spec: &PodSpec, container: &Container, resource: &str) -> Option<crate::quantity::Quantity> {
+    let own = limit(container.resources.as_ref(), resource).filter(|quantity| whole(Some(*quantity)) > 0);
+    own.or_else(|| limit(sums::of_the_whole(spec), resource))
+}
+
+/// CPU and memory as a message has them: thousandths of a processor requested, limited, and bytes.
+fn linux(requested: i64, limited: i64, memory: i64, node: &Node) -> LinuxContainerResources {
+    let period = node.cfs_period.unwrap_or(0);
+    let mut set = LinuxContainerResources {
+        cpu_shares: shares(requested),
+        cpu_quota: node.cfs_period.map_or(0, |period| quota(limited, period)),
+        cpu_period: period,
+        memory_limit_in_bytes: memory,
+        ..LinuxContainerResources::default()
+    };
+    if node.group_kill {
+        set.unified.insert("memory.oom.group".to_owned(), "1".to_owned());
+    }
+    set
 }
 
 /// What the runtime sets for a container.
 #[must_use]
-pub fn of_container(spec: &PodSpec, container: &Container, node: Node) -> LinuxContainerResources {
-    let needs = container.resources.as_ref();
-    let period = node.cfs_period.unwrap_or(0);
-    LinuxContainerResources {
-        cpu_shares: shares(milli(request(needs, "cpu"))),
-        cpu_quota: quota(milli(limit(needs, "cpu")), period),
-        cpu_period: period,
-        memory_limit_in_bytes: whole(limit(needs, "memory")),
-        oom_score_adj: oom_score_adj(spec, container, node),
-        ..LinuxContainerResources::default()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    const NODE: Node = Node { memory: 4 << 30, cfs_period: Some(100_000) };
-
-    fn spec(resources: serde_json::Value) -> PodSpec {
-        serde_json::from_value(json!({ "containers": [{ "name": "c", "resources": resources }] })).unwrap()
-    }
-
-    fn class(resources: serde_json::Value) -> (Qos, i64) {
-        let spec = spec(resources);
-        (qos(&spec), oom_score_adj(&spec, &spec.containers[0], NODE))
-    }
-
-    #[test]
-    fn class_and_oom_score_follow_requests_and_limits() {
-        assert_eq!(class(json!({})), (Qos::BestEffort, 1000));
-        assert_eq!(class(json!({ "limits": { "cpu": "1", "memory": "1Gi" } })), (Qos::Guaranteed, -997));
-        assert_eq!(class(json!({ "requests": { "memory": "1Gi" } })), (Qos::Burstable, 750));
-        assert_eq!(class(json!({ "requests": { "memory": "64Gi" } })), (Qos::Burstable, 3));
-        assert_eq!(class(json!({ "requests": { "cpu": "1m" } })), (Qos::Burstable, 999));
-    }
-
-    #[test]
-    fn shares_quota_and_memory_are_the_kubelets() {
-        let set = |resources| {
-            let spec = spec(resources);
-            let set = of_container(&spec, &spec.containers[0], NODE);
-            (set.cpu_shares, set.cpu_quota, set.memory_limit_in_bytes)
-        };
-        assert_eq!(set(json!({})), (2, 0, 0));
-        assert_eq!(set(json!({ "limits": { "cpu": "500m", "memory": "64Mi" } })), (512, 50_000, 64 << 20));
-        assert_eq!(set(json!({ "requests": { "cpu": "1m" }, "limits": { "cpu": "1m" } })), (2, 1_000, 0));
-        assert_eq!(set(json!({ "requests": { "cpu": "100000" } })), (262_144, 0, 0));
-    }
-
-    #[test]
-    fn a_critical_pod_is_killed_last() {
-        let mut spec = spec(json!({}));
-        spec.priority = Some(CRITICAL);
-        assert_eq!(oom_score_adj(&spec, &spec.containers[0], NODE), -997);
-    }
+pub fn of_container(spec: &PodSpec, container: &Container, node: &Node) -> LinuxContainerResources {
+    let limited = |resource: &str| limit_of(spec, container, resource);
+    let requested = request(container.resources.as_ref(), "cpu").or_else(|| limited("cpu"));
+    let mut set = linux(milli(requested), milli(limited("cpu")), whole(limited("memory")), node);
+    set.oom_score_adj = oom_score_adj(spec, container, node);
+    set.hugepage_limits = hugepages::limits(&node.hugepage_sizes, |name| whole(limited(name)));
+    swap::keep_from(&mut set, spec, container, node);
+    set
 }

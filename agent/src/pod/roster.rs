@@ -1,5 +1,6 @@
 //! Which pods get a worker, and which are told to go. Pure.
 
+use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use crate::source::desired::{Desired, DesiredPod};
 #[derive(Debug, Clone, PartialEq)]
 pub struct Known {
     /// `namespace/name`.
-    pub full_name: String,
+    pub full_name: Arc<str>,
     /// Why it was told to go, if it was.
     pub leaving: Option<TerminationCause>,
     /// Its spec.
@@ -52,42 +53,48 @@ pub fn moves(
     remembered: &Histories,
     snapshot: &Snapshot,
 ) -> Vec<Move> {
+    let names = LazyCell::new(|| desired.pods.values().map(|pod| pod.full_name()).collect::<BTreeSet<_>>());
+    let cause = |name: &str| match names.contains(name) {
+        true => TerminationCause::Replaced,
+        false => TerminationCause::Removed,
+    };
     let mut moves = Vec::new();
     for (uid, known) in members.iter().filter(|(uid, _)| !desired.pods.contains_key(*uid)) {
         let origin = known.pod.as_ref().map(|pod| &pod.origin);
         if may_be_told_to_go(known) && desired.is_complete_for(origin) {
-            moves.push(Move::Dismiss { uid: uid.clone(), cause: cause(&known.full_name, desired) });
+            moves.push(Move::Dismiss { uid: uid.clone(), cause: cause(&known.full_name) });
         }
     }
     let absent = |uid: &PodUid| !members.contains_key(uid) && !desired.pods.contains_key(uid);
     for (uid, history) in remembered.iter().filter(|(uid, _)| absent(uid)) {
         if desired.is_complete_for(history.admitted.as_ref().map(|pod| &pod.origin)) {
             let name = history.admitted.as_ref().map(|pod| pod.full_name()).unwrap_or_default();
-            moves.push(Move::TakeUp { uid: uid.clone(), cause: cause(&name, desired) });
+            moves.push(Move::TakeUp { uid: uid.clone(), cause: cause(&name) });
         }
     }
     if desired.synced {
-        for uid in snapshot.pods.keys() {
-            let unknown = !members.contains_key(uid) && !remembered.contains_key(uid);
-            if unknown && !desired.pods.contains_key(uid) {
-                moves.push(Move::TakeUp { uid: uid.clone(), cause: TerminationCause::Orphaned });
-            }
+        for uid in snapshot.pods.keys().filter(|uid| absent(uid) && !remembered.contains_key(*uid)) {
+            moves.push(Move::TakeUp { uid: uid.clone(), cause: TerminationCause::Orphaned });
         }
     }
+    moves.extend(changes(members, desired));
     // The older pod has the first say on what both want.
-    let mut pods: Vec<_> = desired.pods.iter().collect();
-    pods.sort_by_key(|(_, pod)| pod.pod.metadata.creation_timestamp.as_ref().map(|created| created.0));
-    for (uid, pod) in pods {
-        match members.get(uid) {
-            None => moves.push(Move::Admit(Arc::clone(pod))),
-            Some(known) => {
-                if !is_same(known.pod.as_ref(), pod) {
-                    moves.push(Move::Update(Arc::clone(pod)));
-                }
-                if known.leaving.is_none() && pod.is_being_deleted() {
-                    moves.push(Move::Dismiss { uid: uid.clone(), cause: TerminationCause::Deleted });
-                }
-            }
+    let mut new: Vec<_> = desired.pods.values().filter(|pod| !members.contains_key(&pod.uid)).collect();
+    new.sort_by_key(|pod| pod.pod.metadata.creation_timestamp.as_ref().map(|created| created.0));
+    moves.extend(new.into_iter().map(|pod| Move::Admit(Arc::clone(pod))));
+    moves
+}
+
+/// What members that are still wanted have to be told.
+fn changes(members: &BTreeMap<PodUid, Known>, desired: &Desired) -> Vec<Move> {
+    let mut moves = Vec::new();
+    for (uid, pod) in &desired.pods {
+        let Some(known) = members.get(uid) else { continue };
+        if !is_same(known.pod.as_ref(), pod) {
+            moves.push(Move::Update(Arc::clone(pod)));
+        }
+        if known.leaving.is_none() && pod.is_being_deleted() {
+            moves.push(Move::Dismiss { uid: uid.clone(), cause: TerminationCause::Deleted });
         }
     }
     moves
@@ -103,11 +110,6 @@ fn may_be_told_to_go(known: &Known) -> bool {
 /// largest cost.
 fn is_same(known: Option<&Arc<DesiredPod>>, pod: &Arc<DesiredPod>) -> bool {
     known.is_some_and(|known| Arc::ptr_eq(known, pod) || known == pod)
-}
-
-fn cause(full_name: &str, desired: &Desired) -> TerminationCause {
-    let replaced = desired.pods.values().any(|pod| pod.full_name() == full_name);
-    if replaced { TerminationCause::Replaced } else { TerminationCause::Removed }
 }
 
 /// Pods of which nothing but a directory is left: neither a source, nor the journal, nor the runtime knows them.
@@ -131,14 +133,17 @@ pub fn leftovers(
     left.map(|uid| Move::TakeUp { uid: uid.clone(), cause: TerminationCause::Orphaned }).collect()
 }
 
-/// Whether no member of the same name that is to go is left.
+/// The members that are not alone in their name: another one of that name is to go, and was not gone yet.
 #[must_use]
-pub fn is_alone(uid: &PodUid, members: &BTreeMap<PodUid, Known>) -> bool {
-    let Some(own) = members.get(uid) else { return false };
-    // The flag first: it is asked for every pair of members.
-    !members
-        .iter()
-        .any(|(other, known)| known.leaving.is_some() && other != uid && known.full_name == own.full_name)
+pub fn not_alone(members: &BTreeMap<PodUid, Known>) -> BTreeSet<&PodUid> {
+    let mut leaving = BTreeMap::<&str, Vec<&PodUid>>::new();
+    for (uid, known) in members.iter().filter(|(_, known)| known.leaving.is_some()) {
+        leaving.entry(&known.full_name).or_default().push(uid);
+    }
+    let has_another = |(uid, known): &(&PodUid, &Known)| {
+        leaving.get(&*known.full_name).is_some_and(|others| others.iter().any(|other| other != uid))
+    };
+    members.iter().filter(has_another).map(|(uid, _)| uid).collect()
 }
 
 /// Whether the runtime lists a pod that is no member and was not inspected yet: it may have anybody's name.
@@ -169,7 +174,7 @@ mod tests {
 
     fn member(id: &str, name: &str, leaving: bool) -> (PodUid, Known) {
         let leaving = leaving.then_some(TerminationCause::Removed);
-        (uid(id), Known { full_name: format!("default/{name}"), leaving, pod: Some(pod(id, name)) })
+        (uid(id), Known { full_name: format!("default/{name}").into(), leaving, pod: Some(pod(id, name)) })
     }
 
     #[test]
@@ -190,8 +195,9 @@ mod tests {
         let replaced = Move::Dismiss { uid: uid("a"), cause: TerminationCause::Replaced };
         assert_eq!(moves, [replaced, Move::Admit(next)]);
         let members = BTreeMap::from([member("a", "x", true), member("b", "x", false)]);
-        assert!(!is_alone(&uid("b"), &members));
-        assert!(is_alone(&uid("b"), &BTreeMap::from([member("b", "x", false), member("c", "y", true)])));
+        assert_eq!(not_alone(&members), BTreeSet::from([&uid("b")]));
+        let members = BTreeMap::from([member("b", "x", false), member("c", "y", true)]);
+        assert_eq!(not_alone(&members), BTreeSet::new());
     }
 
     #[test]

@@ -16,8 +16,6 @@ use crate::source::desired::DesiredPod;
 
 /// Largest seccomp profile that is looked at, in bytes; containerd's own has some 20 KiB.
 const MAX_PROFILE: u64 = 4 << 20;
-/// The default runtime handler.
-const HANDLER: &str = "";
 
 /// The Linux part of a sandbox's message as far as it concerns security.
 pub(crate) async fn sandbox(
@@ -25,7 +23,7 @@ pub(crate) async fn sandbox(
     pod: &DesiredPod,
     spec: &PodSpec,
 ) -> Result<LinuxPodSandboxConfig, String> {
-    let userns = actor.userns.of(&pod.uid, spec, HANDLER).await.map_err(|error| Chain(&error).to_string())?;
+    let userns = actor.userns.of(&pod.uid, spec).await.map_err(|error| Chain(&error).to_string())?;
     let context = security::of_sandbox(spec, userns, &actor.site.security);
     Ok(LinuxPodSandboxConfig {
         security_context: Some(context.map_err(|refusal| refusal.to_string())?),
@@ -46,7 +44,7 @@ pub(crate) async fn container(
         None => of_image(actor, image_ref).await?,
     };
     user::check(pod, spec, container, &user).map_err(|refusal| refused(&refusal))?;
-    let userns = actor.userns.of(&pod.uid, spec, HANDLER).await.map_err(|error| refused(&error))?;
+    let userns = actor.userns.of(&pod.uid, spec).await.map_err(|error| refused(&error))?;
     let asked = Asked { pod, spec, container, user, userns };
     let context = security::of_container(asked, &actor.site.security).map_err(|refusal| refused(&refusal))?;
     if let Some(file) = context.seccomp.as_ref().and_then(seccomp::file) {

@@ -65,6 +65,12 @@ impl Slots {
         Self { pool: Arc::new(Pool { width, in_flight, state: Mutex::default(), in_use }), lent_for }
     }
 
+    /// The same pool for calls that count for another while.
+    #[must_use]
+    pub fn lending(self, lent_for: Duration) -> Self {
+        Self { lent_for, ..self }
+    }
+
     /// Whether calls are under way or wait for a slot.
     #[must_use]
     pub fn in_use(&self) -> watch::Receiver<bool> {

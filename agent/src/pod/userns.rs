@@ -82,15 +82,16 @@ struct Given {
     saved: BTreeSet<PodUid>,
 }
 
-/// Whether a handler of the runtime has user namespaces. Pure.
-pub fn is_offered(said: Option<&Said>, handler: &str) -> Result<(), UsernsError> {
+/// Whether a handler of the runtime has user namespaces; none stands for any of them. Pure.
+fn is_offered(said: Option<&Said>, handler: Option<&str>) -> Result<(), UsernsError> {
     let said = said.ok_or(UsernsError::NotAsked)?;
-    if said.handlers.iter().any(|known| known.name == handler && known.user_namespaces) {
+    let meant = |name: &str| handler.is_none_or(|handler| handler == name);
+    if said.handlers.iter().any(|known| meant(&known.name) && known.user_namespaces) {
         return Ok(());
     }
     let who = match handler {
-        "" => "runtime".to_owned(),
-        name => format!("RuntimeClass handler {name:?}"),
+        None | Some("") => "runtime".to_owned(),
+        Some(name) => format!("RuntimeClass handler {name:?}"),
     };
     Err(UsernsError::Unsupported { who })
 }
@@ -107,18 +108,22 @@ impl Userns {
         Self(Arc::new(Inner { disk, dirs, runtime, length, given: Mutex::new(None) }))
     }
 
-    /// The user namespace of a pod, by its sandbox's runtime handler; the same each time until it is released. Its
-    /// directory must be there.
-    pub async fn of(
-        &self,
-        uid: &PodUid,
-        spec: &PodSpec,
-        handler: &str,
-    ) -> Result<UserNamespace, UsernsError> {
+    /// Whether a pod's new sandbox can be made by this handler. One without user namespaces would not refuse the message,
+    /// but pass over what it does not know.
+    pub fn check(&self, spec: &PodSpec, handler: &str) -> Result<(), UsernsError> {
+        if spec.host_users != Some(false) {
+            return Ok(());
+        }
+        is_offered(self.0.runtime.borrow().said.as_ref(), Some(handler))
+    }
+
+    /// The user namespace of a pod, the same each time until it is released. Its directory must be there.
+    pub async fn of(&self, uid: &PodUid, spec: &PodSpec) -> Result<UserNamespace, UsernsError> {
         if spec.host_users != Some(false) {
             return Ok(security::of_the_host());
         }
-        is_offered(self.0.runtime.borrow().said.as_ref(), handler)?;
+        // The sandbox's own handler was asked when it was made; its class need not be there any more.
+        is_offered(self.0.runtime.borrow().said.as_ref(), None)?;
         let (inner, uid) = (Arc::clone(&self.0), uid.clone());
         let given = tokio::task::spawn_blocking(move || inner.give(&uid)).await;
         given.map_err(|error| UsernsError::Save(Chain(&error).to_string()))?.map(message)

@@ -177,6 +177,10 @@ impl Worker {
             now: &now,
         };
         let plan = self.decide(around).await;
+        if self.mind.history.termination.is_some() {
+            // Begun in this pass: the steps of its plan are to know.
+            self.leaving.cancel();
+        }
         for step in &plan.steps {
             self.begin(step, &around);
         }

@@ -1,7 +1,7 @@
 //! Keeps the mirrors of static pods in the API: views by which people and controllers see pods that the API did not make.
 //!
 //! Owns the attempts under way and what answers told; woken by the desired pods, the mirrors as the watch shows them, the
-//! node object, answers and time; writes mirror pods, the translation of UIDs, and events; ends with the stop token. It
+//! node object, pods that are gone, the runtime's first list, answers and time; writes mirror pods, the translation of UIDs, and events; ends with the stop token. It
 //! starts and stops nothing on this node: a mirror that is deleted is simply made again.
 
 pub mod plan;
@@ -22,6 +22,7 @@ use pinnace_pleg::snapshot::Snapshot;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::api::patience::CALL;
 use crate::clock::Clock;
 use crate::events::{EventLog, Object};
 use crate::pod::card::Cards;
@@ -31,12 +32,8 @@ use plan::{Action, Input, StaticPod};
 use state::State;
 use write::Answer;
 
-/// Longest time for one attempt.
-const DEADLINE: Duration = Duration::from_secs(10);
 /// Attempts under way at once: a node has few static pods, and one name without an answer must not hold up the others.
 const AT_ONCE: usize = 4;
-/// How often to ask whether a pod that is being taken down is gone.
-const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// Reason of the event where a mirror cannot be made; the kubelet only logs that.
 const REASON: &str = "FailedCreateMirrorPod";
 
@@ -110,8 +107,10 @@ impl Mirrors {
 
     /// Runs until `stop`. An attempt under way is dropped then: the next start finds what it left.
     pub async fn run(mut self, stop: CancellationToken) {
+        let removed = self.sources.cards.removed();
         loop {
             let pause = self.pass();
+            let unlisted = self.sources.observed.borrow_and_update().listed == 0;
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
@@ -119,6 +118,8 @@ impl Mirrors {
                 changed = self.sources.desired.changed() => if changed.is_err() { return },
                 changed = self.sources.mirrors.changed() => if changed.is_err() { return },
                 changed = self.sources.node.changed() => if changed.is_err() { return },
+                () = removed.notified() => {}
+                Ok(()) = self.sources.observed.changed(), if unlisted => {}
                 () = wait::pause(pause) => {}
             }
         }
@@ -138,9 +139,7 @@ impl Mirrors {
         self.publish(plan::translation(input));
         self.state.only(&planned);
         self.troubles.retain(|name, _| planned.contains_key(name));
-        let leaving = statics.iter().any(|pod| !pod.wanted && mirrors.contains_key(&pod.full_name));
         let mut pauses: Vec<Duration> = self.state.doubt_in(now).into_iter().collect();
-        pauses.extend((leaving || !listed).then_some(LOOK_AGAIN));
         for (name, action) in planned {
             if self.busy.contains(&name) || self.busy.len() >= AT_ONCE {
                 continue;
@@ -178,11 +177,11 @@ impl Mirrors {
                     return;
                 };
                 let mirror = plan::body(&pod.pod, &of, owner);
-                Box::pin(async move { (Some(of), write::create(client, mirror, DEADLINE).await) })
+                Box::pin(async move { (Some(of), write::create(client, mirror, CALL).await) })
             }
             Action::Renew { uid } | Action::Remove { uid } => {
                 let name = name.clone();
-                Box::pin(async move { (None, write::delete(client, name, uid, DEADLINE).await) })
+                Box::pin(async move { (None, write::delete(client, name, uid, CALL).await) })
             }
         };
         self.busy.insert(name.clone());

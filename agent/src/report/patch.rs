@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Text;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::pod::api_status::{is_ours, is_terminal};
+use crate::pod::api_status::{DISRUPTION, is_ours, is_terminal};
 use crate::quantity::Quantity;
 
 /// Which writes go first.
@@ -20,7 +20,12 @@ pub enum Lane {
     Urgent,
     /// All else; held back a moment so that what follows goes with it.
     Soon,
+    /// Steps of a start that goes as it should. A pod that is ready within a second is written once, with all of them.
+    Start,
 }
+
+/// Why a container waits of which nothing is wrong (`pkg/kubelet/kubelet_pods.go`).
+const STARTING: [&str; 2] = ["ContainerCreating", "PodInitializing"];
 
 /// The whole body of the request.
 #[must_use]
@@ -98,7 +103,26 @@ pub fn lane(object: &Pod, ours: &PodStatus) -> Lane {
     let (was, is) = (theirs.and_then(|theirs| theirs.phase.as_deref()), ours.phase.as_deref());
     let telling = was != is && is.is_some_and(|phase| phase == "Running" || is_terminal(phase));
     let deleted = object.metadata.deletion_timestamp.is_some();
-    if deleted || telling || ready(theirs) != ready(Some(ours)) { Lane::Urgent } else { Lane::Soon }
+    if deleted || telling || ready(theirs) != ready(Some(ours)) {
+        Lane::Urgent
+    } else if is_starting(ours) && theirs.is_none_or(is_starting) {
+        Lane::Start
+    } else {
+        Lane::Soon
+    }
+}
+
+/// Nothing ran yet, and nothing is wrong so far. Without a condition of ours it is the API server's own first status.
+fn is_starting(status: &PodStatus) -> bool {
+    let lists = [&status.init_container_statuses, &status.container_statuses];
+    let mut containers = lists.into_iter().flatten().flatten();
+    let waits = |status: &ContainerStatus| {
+        let waiting = status.state.as_ref().and_then(|state| state.waiting.as_ref());
+        let reason = waiting.and_then(|waiting| waiting.reason.as_deref());
+        reason.is_some_and(|reason| STARTING.contains(&reason)) && status.restart_count == 0
+    };
+    let pending = status.phase.as_deref().is_none_or(|phase| phase == "Pending");
+    pending && status.reason.is_none() && containers.all(waits)
 }
 
 fn json(value: &impl Serialize) -> Value {
@@ -144,6 +168,11 @@ fn conditions(theirs: &PodStatus, ours: &PodStatus) -> Vec<Value> {
         let all = status.conditions.iter().flatten();
         all.filter(|condition| is_ours(&condition.type_)).cloned().collect()
     };
+    let shared = |status: &PodStatus| {
+        let all = status.conditions.iter().flatten();
+        all.filter(|condition| condition.type_ == DISRUPTION).cloned().collect::<Vec<_>>()
+    };
+    let disrupted = (shared(theirs), shared(ours));
     let (theirs, ours) = (mine(theirs), mine(ours));
     let find = |list: &[PodCondition], name: &str| list.iter().find(|of| of.type_ == name).cloned();
     let mut patch: Vec<Value> = Vec::new();
@@ -153,6 +182,8 @@ fn conditions(theirs: &PodStatus, ours: &PodStatus) -> Vec<Value> {
     for condition in theirs.iter().filter(|theirs| find(&ours, &theirs.type_).is_none()) {
         patch.push(json!({ "type": condition.type_, "$patch": "delete" }));
     }
+    // What others said by it is left as it is; what we say is added.
+    patch.extend(disrupted.1.iter().flat_map(|ours| changed(find(&disrupted.0, DISRUPTION), ours)));
     patch
 }
 
@@ -273,11 +304,29 @@ mod tests {
             .unwrap()
         };
         let ours = |ready, phase| object(ready, phase, false).status.unwrap();
-        assert_eq!(lane(&object("False", "Pending", false), &ours("False", "Pending")), Lane::Soon);
+        assert_eq!(lane(&object("False", "Pending", false), &ours("False", "Pending")), Lane::Start);
         assert_eq!(lane(&object("False", "Running", false), &ours("True", "Running")), Lane::Urgent);
         assert_eq!(lane(&object("True", "Running", false), &ours("False", "Running")), Lane::Urgent);
         assert_eq!(lane(&object("False", "Pending", false), &ours("False", "Running")), Lane::Urgent);
         assert_eq!(lane(&object("False", "Running", false), &ours("False", "Failed")), Lane::Urgent);
         assert_eq!(lane(&object("False", "Running", true), &ours("False", "Running")), Lane::Urgent);
+    }
+
+    #[test]
+    fn a_start_is_told_in_one_piece_unless_something_is_wrong() {
+        let pod = |state: Value| -> Pod {
+            let containers = json!([{ "name": "c", "image": "i", "imageID": "", "ready": false,
+                "restartCount": 0, "state": state }]);
+            let status = json!({ "phase": "Pending", "containerStatuses": containers });
+            serde_json::from_value(json!({ "metadata": {}, "status": status })).unwrap()
+        };
+        let waiting = |reason: &str| pod(json!({ "waiting": { "reason": reason } }));
+        let lane_of = |theirs: &Pod, ours: &Pod| lane(theirs, ours.status.as_ref().unwrap());
+        let fresh = Pod::default();
+        assert_eq!(lane_of(&fresh, &waiting("ContainerCreating")), Lane::Start);
+        assert_eq!(lane_of(&waiting("PodInitializing"), &waiting("ContainerCreating")), Lane::Start);
+        assert_eq!(lane_of(&fresh, &waiting("ErrImagePull")), Lane::Soon);
+        assert_eq!(lane_of(&waiting("ErrImagePull"), &waiting("ContainerCreating")), Lane::Soon);
+        assert_eq!(lane_of(&fresh, &pod(json!({ "running": {} }))), Lane::Soon, "an init container");
     }
 }

@@ -18,6 +18,8 @@ pub(super) const WRITERS: usize = 16;
 const RESERVED: usize = 4;
 /// How long what is not urgent is held back. The first change sets the time; those that follow do not move it.
 pub(super) const COALESCE: Duration = Duration::from_millis(150);
+/// The same for the steps of a start: a little less than a second, so that a pod which takes longer is seen to be made.
+pub(super) const STARTING: Duration = Duration::from_millis(900);
 /// Delay after the first failure; doubles with each.
 const BACKOFF: Duration = Duration::from_millis(200);
 /// Longest delay: with one hung request of the same length before it, a status is right 30 s after the API server is back.
@@ -75,10 +77,11 @@ impl Slots {
     pub(super) fn want(&mut self, uid: &PodUid, lane: Lane, now: Instant) {
         let place = self.next;
         let slot = self.all.entry(uid.clone()).or_default();
-        let due = if lane == Lane::Urgent { now } else { now + COALESCE };
+        let due = now + patience(lane);
         match &mut slot.wanted {
             Some(wanted) if wanted.lane <= lane => {}
             wanted => {
+                let due = wanted.map_or(due, |before| before.due.min(due));
                 *wanted = Some(Wanted { lane, place, due });
                 self.next = place.saturating_add(1);
             }
@@ -112,7 +115,7 @@ impl Slots {
     fn room(&self) -> Room {
         let flying = || self.all.values().filter_map(|slot| slot.flying);
         let urgent = flying().count() < WRITERS;
-        let soon = urgent && flying().filter(|lane| *lane == Lane::Soon).count() < WRITERS - RESERVED;
+        let soon = urgent && flying().filter(|lane| *lane != Lane::Urgent).count() < WRITERS - RESERVED;
         Room { urgent, soon }
     }
 
@@ -177,6 +180,15 @@ impl Slot {
     }
 }
 
+/// How long a write may wait for what follows.
+fn patience(lane: Lane) -> Duration {
+    match lane {
+        Lane::Urgent => Duration::ZERO,
+        Lane::Soon => COALESCE,
+        Lane::Start => STARTING,
+    }
+}
+
 fn backoff(failures: u32) -> Duration {
     doubled(BACKOFF, failures, BACKOFF_CAP)
 }
@@ -211,6 +223,22 @@ mod tests {
         assert_eq!(slots.take(now + COALESCE), None, "one write of a pod at a time");
         slots.settle(&uid(1), Settled::Done, now + COALESCE);
         assert_eq!(slots.take(now + COALESCE), Some(uid(1)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_start_waits_longer_and_never_holds_up_what_is_worth_telling() {
+        let (mut slots, now) = (Slots::default(), Instant::now());
+        for (n, since) in [(1, 0), (2, 100), (3, 800)] {
+            slots.want(&uid(n), Lane::Start, now);
+            slots.want(&uid(n), Lane::Soon, now + millis(since));
+        }
+        slots.want(&uid(4), Lane::Start, now);
+        let dues = std::iter::from_fn(|| {
+            let due = slots.due()?;
+            Some((slots.take(due)?, (due - now).as_millis()))
+        });
+        let dues: Vec<_> = dues.collect();
+        assert_eq!(dues, [(uid(1), 150), (uid(2), 250), (uid(3), 900), (uid(4), 900)]);
     }
 
     #[tokio::test(start_paused = true)]
@@ -273,7 +301,7 @@ mod tests {
                 let least = wanted.entry(n).or_insert(lane);
                 *least = lane.min(*least);
             }
-            let later = now + COALESCE;
+            let later = now + STARTING;
             let (mut flying, mut taken) = (Vec::new(), Vec::new());
             while taken.len() < wanted.len() {
                 while let Some(next) = slots.take(later) {

@@ -13,11 +13,10 @@ use serde_json::{Value, json};
 use super::patch;
 use crate::api::decoded::Decoded;
 use crate::api::fault::meaning;
+use crate::api::patience::CALL;
 use crate::chain::Chain;
 use crate::excerpt::excerpt;
 
-/// Longest wait for one answer.
-const DEADLINE: Duration = Duration::from_secs(10);
 /// Largest answer: twice the largest object that etcd takes, with room for what JSON adds.
 const MOST_BYTES: usize = 8 << 20;
 /// Most of an error's body that a log line holds.
@@ -141,10 +140,10 @@ fn request(object: &Pod, ask: Ask<'_>) -> Result<Request<Body>, http::Error> {
 async fn ask(client: &Client, object: &Pod, ask: Ask<'_>) -> Result<Pod, Refusal> {
     let request = request(object, ask)
         .map_err(|error| Refusal::Failed(Cause::new("no request", Chain(&error).to_string())))?;
-    let (status, patience, body) = tokio::time::timeout(DEADLINE, exchange(client, request))
+    let (status, patience, body) = tokio::time::timeout(CALL, exchange(client, request))
         .await
         .map_err(|_| {
-            let seconds = DEADLINE.as_secs();
+            let seconds = CALL.as_secs();
             Refusal::Failed(Cause::new("no answer", format!("no answer within {seconds} s")))
         })?
         .map_err(|detail| Refusal::Failed(Cause::new("no connection", detail)))?;

@@ -1,7 +1,7 @@
 //! The CRI client as `pinnace-pleg` asks for it: answers in plain values, errors as text, only what this node owns.
 
-use futures::StreamExt;
 use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
 use pinnace_cri::client::Client;
 use pinnace_cri::container::ContainerStatus;
 use pinnace_cri::error::Error;
@@ -9,8 +9,9 @@ use pinnace_cri::id::{ContainerId, PodUid, SandboxId};
 use pinnace_cri::labels::Ownership;
 use pinnace_cri::lister::{self, Lister};
 use pinnace_cri::sandbox::SandboxStatus;
+use pinnace_cri::task_event::TaskEvent;
 use pinnace_cri::v1::{ContainerEventResponse, ContainerEventType};
-use pinnace_pleg::seam::{Hint, Listed, Listing, Runtime, Unanswered};
+use pinnace_pleg::seam::{About, Hint, Listed, Listing, Runtime, Unanswered};
 
 use crate::chain::Chain;
 
@@ -73,6 +74,18 @@ impl Runtime for Seam {
     async fn events(&self) -> Result<Option<BoxStream<'static, Result<Hint, Unanswered>>>, Unanswered> {
         match self.client.events().await {
             Ok(events) => Ok(Some(events.filter_map(|event| async { hint(event).transpose() }).boxed())),
+            Err(error) if error.is_unimplemented() => self.task_events().await,
+            Err(error) => Err(unanswered(&error)),
+        }
+    }
+}
+
+impl Seam {
+    /// containerd's own events, which name no pod, for want of CRI's.
+    async fn task_events(&self) -> Result<Option<BoxStream<'static, Result<Hint, Unanswered>>>, Unanswered> {
+        let hint = |event: TaskEvent| Hint { about: About::Object(event.id), exit: event.exit };
+        match self.client.task_events().await {
+            Ok(events) => Ok(Some(events.map_ok(hint).map_err(|error| unanswered(&error)).boxed())),
             Err(error) if error.is_unimplemented() => Ok(None),
             Err(error) => Err(unanswered(&error)),
         }
@@ -83,9 +96,10 @@ impl Runtime for Seam {
 fn hint(event: Result<ContainerEventResponse, Error>) -> Result<Option<Hint>, Unanswered> {
     let event = event.map_err(|error| unanswered(&error))?;
     let metadata = event.pod_sandbox_status.as_ref().and_then(|status| status.metadata.as_ref());
-    let Some(pod_uid) = metadata.and_then(|metadata| PodUid::new(&metadata.uid).ok()) else {
+    let Some(uid) = metadata.and_then(|metadata| PodUid::new(&metadata.uid).ok()) else {
         return Ok(None);
     };
     let exit = event.container_event_type() == ContainerEventType::ContainerStoppedEvent;
-    Ok(Some(Hint { pod_uid, container_id: ContainerId::new(&event.container_id).ok(), exit }))
+    let container_id = ContainerId::new(&event.container_id).ok();
+    Ok(Some(Hint { about: About::Pod { uid, container_id }, exit }))
 }

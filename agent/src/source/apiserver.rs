@@ -295,7 +295,7 @@ impl ApiServer {
         let synced = self.state.is_synced();
         let mut pods = if synced { BTreeMap::new() } else { self.admitted.clone() };
         pods.extend(self.made.iter().map(|(uid, (_, pod))| (uid.clone(), Arc::clone(pod))));
-        let removed = Arc::new(self.state.removed());
+        let removed = self.state.removed();
         let desired = Desired { synced, pods, removed, ..Desired::default() };
         self.out.desired.send_if_modified(|last| {
             let changed = !last.is_same(&desired);

@@ -1,13 +1,15 @@
-//! Decides what the bytes of a manifest are: a pod, data that is recognised, or faults with their place.
+//! Decides what the bytes of a manifest are: a pod, a ConfigMap or a Secret, or faults with their place.
 //!
-//! Two steps: `text` turns bytes into a JSON value within bounds, `typed` turns the value into a pod and
-//! refuses every field that core/v1 does not have. Nothing here keeps or prints the content of a Secret.
+//! Two steps: `text` turns bytes into a JSON value within bounds, `typed` turns the value into a pod and `object` into
+//! data, and both refuse every field that core/v1 does not have. Nothing here prints the content of a Secret.
 
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::Value;
 
 use super::fault::Fault;
+use crate::objects::{self, Data, Reference};
 
+mod object;
 mod text;
 mod typed;
 
@@ -19,19 +21,8 @@ pub const MAX_MANIFEST_BYTES: u64 = 1024 * 1024;
 pub enum Manifest {
     /// A pod as written: neither defaulted nor validated.
     Pod(Box<Pod>),
-    /// A ConfigMap, by name.
-    ConfigMap(Named),
-    /// A Secret, by name. Its data is dropped here.
-    Secret(Named),
-}
-
-/// Which object a manifest describes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Named {
-    /// Namespace, `default` if the manifest has none.
-    pub namespace: String,
-    /// Name.
-    pub name: String,
+    /// A ConfigMap or a Secret, validated.
+    Object(Reference, Data),
 }
 
 /// Reads a manifest. `is_json` says that the file's name ends in `.json`: it only chooses which of two
@@ -44,8 +35,9 @@ pub fn decode(bytes: &[u8], is_json: bool) -> Result<Manifest, Vec<Fault>> {
             forget_exported_parts(&mut value);
             typed::pod(&value).map(|pod| Manifest::Pod(Box::new(pod)))
         }
-        Kind::ConfigMap => named(&value).map(Manifest::ConfigMap).map_err(|fault| vec![fault]),
-        Kind::Secret => named(&value).map(Manifest::Secret).map_err(|fault| vec![fault]),
+        Kind::Object(kind) => {
+            object::object(kind, &value).map(|(reference, data)| Manifest::Object(reference, data))
+        }
     }
 }
 
@@ -61,8 +53,7 @@ fn forget_exported_parts(value: &mut Value) {
 
 enum Kind {
     Pod,
-    ConfigMap,
-    Secret,
+    Object(objects::Kind),
 }
 
 fn kind_of(value: &Value) -> Result<Kind, Fault> {
@@ -76,8 +67,8 @@ fn kind_of(value: &Value) -> Result<Kind, Fault> {
     let kind = header(object.get("kind"), "kind", "expected Pod, ConfigMap or Secret")?;
     match (version, kind) {
         ("v1", "Pod") => Ok(Kind::Pod),
-        ("v1", "ConfigMap") => Ok(Kind::ConfigMap),
-        ("v1", "Secret") => Ok(Kind::Secret),
+        ("v1", "ConfigMap") => Ok(Kind::Object(objects::Kind::ConfigMap)),
+        ("v1", "Secret") => Ok(Kind::Object(objects::Kind::Secret)),
         (other, "Pod" | "ConfigMap" | "Secret") => {
             Err(Fault::at("apiVersion", format!("is {}, expected v1", quoted(other))))
         }
@@ -98,20 +89,6 @@ fn header<'a>(value: Option<&'a Value>, field: &str, expected: &str) -> Result<&
         None | Some(Value::Null) => Err(Fault::at(field, format!("is missing, {expected}"))),
         Some(other) => Err(Fault::at(field, format!("is {}, {expected}", shape(other)))),
     }
-}
-
-fn named(value: &Value) -> Result<Named, Fault> {
-    let text = |pointer: &str, field: &str| match value.pointer(pointer) {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text.clone()).filter(|text| !text.is_empty())),
-        Some(other) => Err(Fault::at(field, format!("is {}, expected a string", shape(other)))),
-    };
-    let name = text("/metadata/name", "metadata.name")?;
-    let namespace = text("/metadata/namespace", "metadata.namespace")?;
-    Ok(Named {
-        namespace: namespace.unwrap_or_else(|| "default".to_owned()),
-        name: name.ok_or_else(|| Fault::at("metadata.name", "is missing"))?,
-    })
 }
 
 fn shape(value: &Value) -> &'static str {

@@ -29,9 +29,7 @@ pub fn apply(pod: &mut Pod) {
     for volume in spec.volumes.iter_mut().flatten() {
         volumes::volume(volume);
     }
-    if let Some(resources) = &mut spec.resources {
-        requests_from_limits(resources);
-    }
+    // What the pod asks for as a whole where it only names limits follows from its containers: `pod::resources::sums`.
 }
 
 fn pod_fields(spec: &mut PodSpec) {

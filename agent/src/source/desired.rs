@@ -102,7 +102,8 @@ impl Desired {
                 uid == other_uid && (Arc::ptr_eq(pod, other_pod) || pod == other_pod)
             });
         let synced = (self.synced, self.manifests_synced) == (other.synced, other.manifests_synced);
-        synced && pods && self.problems == other.problems && self.removed == other.removed
+        let removed = Arc::ptr_eq(&self.removed, &other.removed) || self.removed == other.removed;
+        synced && pods && removed && self.problems == other.problems
     }
 }
 

@@ -30,7 +30,7 @@ pub(crate) fn manifest(uid: &str, namespace: &str, name: &str, manifest: Value) 
 pub(crate) fn site() -> Site {
     Site {
         owner: "node1".into(),
-        node: Node { memory: 4 << 30, cfs_period: Some(100_000) },
+        node: Node { memory: 4 << 30, cfs_period: Some(100_000), ..Node::default() },
         security: Defaults::bare("/r/seccomp".into()),
         dns: Settings { domain: "cluster.local".into(), ..Settings::default() },
     }

@@ -1,8 +1,8 @@
 //! The static pod directory: the loop that turns its files into desired pods.
 //!
 //! Owns the record of every manifest. Woken by inotify, by a rescan every `fileCheckFrequency` and, after an
-//! absence or a half-written file, by a second look soon after. Writes one watch value, [`Desired`]. Ends with
-//! its stop token. Events only say "look again": a lost one costs a rescan's period.
+//! absence or a half-written file, by a second look soon after. Writes one watch value, [`Desired`], and where
+//! there is no API server the ConfigMaps and Secrets of the directory. Ends with its stop token. Events only say "look again": a lost one costs a rescan's period.
 //!
 //! ```text
 //! directory ─ look (blocking thread) ─→ Look ─ decide ─→ State ─→ watch<Desired>
@@ -20,8 +20,10 @@ use tracing::{info, warn};
 
 use super::desired::{Desired, DesiredPod, Problem};
 use crate::clock::Clock;
+use crate::objects::Objects;
 use crate::wait::at;
 use hints::Hints;
+use judge::Ground;
 use notice::Notice;
 use scan::{Look, State};
 
@@ -54,6 +56,8 @@ pub struct Files {
     state: State,
     hints: Hints,
     notice: Notice,
+    /// Where no API server is configured: whom ConfigMaps and Secrets are told to.
+    objects: Option<Objects>,
 }
 
 impl Files {
@@ -67,7 +71,15 @@ impl Files {
         out: watch::Sender<Arc<Desired>>,
     ) -> Self {
         let state = State::admitted(admitted);
-        Self { config, clock, out, state, hints: Hints::default(), notice: Notice::default() }
+        let (hints, notice) = (Hints::default(), Notice::default());
+        Self { config, clock, out, state, hints, notice, objects: None }
+    }
+
+    /// No API server is configured: files are all the ConfigMaps and Secrets that there are.
+    #[must_use]
+    pub fn alone_with(self, objects: Objects) -> Self {
+        objects.expect_manifests();
+        Self { objects: Some(objects), ..self }
     }
 
     /// Looks whenever there may be something new, until `stop`.
@@ -98,6 +110,10 @@ impl Files {
         let seen = self.look().await;
         let next = scan::decide(&self.state, seen, &now);
         report(self.state.desired(), next.desired());
+        // Before the pods that refer to them.
+        if let (Some(objects), Some(found)) = (&self.objects, next.objects()) {
+            objects.tell_manifests(found);
+        }
         publish(&self.out, next.desired());
         self.state = next;
     }
@@ -105,7 +121,7 @@ impl Files {
     async fn look(&mut self) -> Look {
         let look = look::Directory {
             path: self.config.path.clone(),
-            node: self.config.node.clone(),
+            ground: Ground { node: self.config.node.clone(), is_alone: self.objects.is_some() },
             known: self.state.known(),
             hints: self.hints.take(),
             wall: self.clock.now().wall,

@@ -12,6 +12,8 @@ use super::fault::Fault;
 use super::static_pod::MIRROR_ANNOTATION;
 
 mod container;
+mod environment;
+mod host;
 mod metadata;
 pub(crate) mod names;
 mod pod;
@@ -51,6 +53,16 @@ pub fn pod(pod: &Pod) -> Vec<Fault> {
             pod::spec(spec, &mut faults);
             references::spec(spec, &mut faults);
         }
+    }
+    faults.0
+}
+
+/// What a static pod refers to that only the API of the configured API server has; the kubelet refuses it too.
+#[must_use]
+pub fn references(pod: &Pod) -> Vec<Fault> {
+    let mut faults = Faults::default();
+    if let Some(spec) = &pod.spec {
+        references::objects(spec, &mut faults);
     }
     faults.0
 }

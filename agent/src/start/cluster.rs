@@ -4,7 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
+use crate::api::guard::Guard;
 use crate::api::link::{Clients, Link};
 use crate::board::Board;
 use crate::clock::Clock;
@@ -16,6 +18,7 @@ use crate::join::{self, Membership, Source};
 use crate::journal::Opened;
 use crate::objects::{Objects, Strategy};
 use crate::pod::admit::Place;
+use crate::runtime::class::RuntimeClasses;
 use crate::source::apiserver::heard::Heard;
 use crate::source::apiserver::{ApiPods, age};
 use crate::source::desired::{Desired, DesiredPod, Origin};
@@ -28,6 +31,8 @@ pub(super) struct Cluster {
     source: Source,
     feed: Feed,
     heard: Heard,
+    /// Told the UID of the node's object.
+    owner: watch::Sender<Option<Arc<str>>>,
 }
 
 impl Cluster {
@@ -40,14 +45,16 @@ impl Cluster {
         opened: &Opened,
         supervisor: &Supervisor,
     ) -> (Self, EventLog) {
-        let (link, clients) = Link::new(kubeconfig.to_owned(), clock.clone()).await;
+        let (owner, uid) = watch::channel(None);
+        let guard = Guard::new(config.node_name.clone(), uid);
+        let (link, clients) = Link::new(kubeconfig.to_owned(), clock.clone(), guard).await;
         supervisor.spawn_core("kubeconfig", link.run(supervisor.stop_token()));
         let heard = Heard::new(Arc::clone(disk), config.root_dir.join("pinnace"));
         let known = admitted(opened, |origin| *origin == Origin::Api);
         let known = age::held(known, heard.read().await, clock.now().wall);
         let source = join::source(&config.node_name, &clients, known);
         let (events, feed) = EventLog::feeding();
-        (Self { clients, source, feed, heard }, events)
+        (Self { clients, source, feed, heard, owner }, events)
     }
 
     /// What the manifests and the API want together.
@@ -77,6 +84,11 @@ impl Cluster {
         objects
     }
 
+    /// Runtime classes of the API.
+    pub(super) fn classes(&self) -> RuntimeClasses {
+        RuntimeClasses::new(self.clients.shared.clone())
+    }
+
     /// Starts the loops that speak to the API server.
     pub(super) fn join(self, config: &Config, around: Around<'_>) -> Membership {
         use std::hash::{BuildHasher, Hasher, RandomState};
@@ -96,7 +108,26 @@ impl Cluster {
             is_new_root: around.is_new_root,
             seed: RandomState::new().build_hasher().finish(),
         };
-        join::join(parts, self.source, around.board, around.supervisor)
+        let membership = join::join(parts, self.source, around.board, around.supervisor);
+        let told = tell(membership.node.uid.clone(), self.owner, around.supervisor.stop_token());
+        around.supervisor.spawn_core("node's identity", told);
+        membership
+    }
+}
+
+/// Passes the UID of the node's object on to the link, which was there first, until `stop`.
+async fn tell(
+    mut from: watch::Receiver<Option<Arc<str>>>,
+    to: watch::Sender<Option<Arc<str>>>,
+    stop: CancellationToken,
+) {
+    loop {
+        to.send_replace(from.borrow_and_update().clone());
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            Ok(()) = from.changed() => {}
+        }
     }
 }
 

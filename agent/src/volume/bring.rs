@@ -62,8 +62,10 @@ impl Volumes {
             let looked;
             (work, looked) = self.blocking(live, work, &round, |disk, round| round.look(disk)).await;
             wanted = round.adopt(&mut work, looked, &mut failed, &self.now());
-            if wanted.len() < round.volumes.len() && shows_the_pod(&round.volumes) {
-                // What was found may be from before a change of the pod.
+            let rendered = || round.volumes.iter().filter_map(Volume::rendered);
+            let shows_more = rendered().any(|volume| volume.objects().next().is_some());
+            if wanted.len() < round.volumes.len() && (shows_more || shows_the_pod(&round.volumes)) {
+                // What was found may be from before a change of the pod or of its objects.
                 live.ask();
             }
         }

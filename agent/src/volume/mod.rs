@@ -13,6 +13,7 @@
 pub mod allocatable;
 pub mod atomic_writer;
 mod bring;
+pub mod changes;
 mod digest;
 mod directories;
 mod empty_dir;

@@ -120,4 +120,6 @@ fn remove_if_empty(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
 }
 
 #[cfg(test)]
+mod planted;
+#[cfg(test)]
 mod tests;

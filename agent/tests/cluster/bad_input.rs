@@ -1,10 +1,14 @@
 //! Credentials and names that are wrong: said clearly, tried again, and pods go on meanwhile.
 
-use std::time::{Duration, Instant};
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rcgen::{CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, Issuer, KeyPair};
+use rustls::pki_types::PrivatePkcs8KeyDer;
+use rustls::{ServerConfig, ServerConnection};
 use serde_json::{Value, json};
 
 use crate::admin::is_ready;
@@ -100,19 +104,25 @@ pub(crate) fn an_expired_certificate_is_named(cluster: &ControlPlane) {
     refused_then_corrected(cluster, "expired", wrong, &["expired", "does not accept the node's credentials"]);
 }
 
-/// A client certificate of the node that the cluster's authority signed for a day long ago, and its key.
-fn expired(cluster: &ControlPlane, node: &str) -> (String, String) {
-    let name = |entries: &[(DnType, &str)]| {
-        let mut name = DistinguishedName::new();
-        for (kind, value) in entries {
-            name.push(kind.clone(), *value);
-        }
-        name
-    };
-    let authority = std::fs::read_to_string(cluster.status("ca_key")).unwrap();
+fn name(entries: &[(DnType, &str)]) -> DistinguishedName {
+    let mut name = DistinguishedName::new();
+    for (kind, value) in entries {
+        name.push(kind.clone(), *value);
+    }
+    name
+}
+
+/// The cluster's authority, to sign by.
+fn authority(cluster: &ControlPlane) -> Issuer<'static, KeyPair> {
+    let key = std::fs::read_to_string(cluster.status("ca_key")).unwrap();
     let mut issuer = CertificateParams::default();
     issuer.distinguished_name = name(&[(DnType::CommonName, "pinnace-dev")]);
-    let issuer = Issuer::new(issuer, KeyPair::from_pem(&authority).unwrap());
+    Issuer::new(issuer, KeyPair::from_pem(&key).unwrap())
+}
+
+/// A client certificate of the node that the cluster's authority signed for a day long ago, and its key.
+fn expired(cluster: &ControlPlane, node: &str) -> (String, String) {
+    let issuer = authority(cluster);
     let mut params = CertificateParams::default();
     let user = format!("system:node:{node}");
     params.distinguished_name =
@@ -123,6 +133,54 @@ fn expired(cluster: &ControlPlane, node: &str) -> (String, String) {
     let key = KeyPair::generate().unwrap();
     let certificate = params.signed_by(&key, &issuer).unwrap();
     (certificate.pem(), key.serialize_pem())
+}
+
+/// A server of the cluster's authority as a machine sees it whose clock is off: its certificate counts from `start` to
+/// `end`, in hours from now. It is there until the test ends.
+fn seen_with_a_wrong_clock(cluster: &ControlPlane, start: i64, end: i64) -> String {
+    let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+    let at = |hours: i64| {
+        let by = Duration::from_secs(hours.unsigned_abs() * 3600);
+        if hours < 0 { SystemTime::now() - by } else { SystemTime::now() + by }
+    };
+    (params.not_before, params.not_after) = (at(start).into(), at(end).into());
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    let key = KeyPair::generate().unwrap();
+    let certificate = params.signed_by(&key, &authority(cluster)).unwrap();
+    let secret = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let settings =
+        ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let settings = settings.with_no_client_auth().with_single_cert(vec![certificate.der().clone()], secret);
+    let settings = Arc::new(settings.unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut tls = ServerConnection::new(Arc::clone(&settings)).unwrap();
+            // The agent refuses the certificate, which ends it.
+            let _refused = tls.complete_io(&mut stream);
+        }
+    });
+    format!("https://{address}")
+}
+
+pub(crate) fn a_clock_that_is_an_hour_off_is_named(cluster: &ControlPlane) {
+    let mut case = Case::prepared("debian", cluster, "clock");
+    let right = case.agent.kubeconfig();
+    let slow = seen_with_a_wrong_clock(cluster, 1, 48);
+    case.agent.set_kubeconfig(&with(&right, "server", Some(&slow)));
+    static_pod_and_words(&mut case, &["not valid yet: is this machine's clock right?"]);
+    let container = running(&case);
+    let fast = seen_with_a_wrong_clock(cluster, -48, -1);
+    case.agent.set_kubeconfig(&with(&right, "server", Some(&fast)));
+    let (began, word) = (Instant::now(), "has expired, unless this machine's clock is wrong");
+    case.agent.until(word, began, SOON, || {
+        if case.agent.log().contains(word) { Ok(()) } else { Err("not in the log".to_owned()) }
+    });
+    assert_eq!(running(&case), container, "{}", case.agent.describe());
+    case.agent.set_kubeconfig(&right);
+    corrected(&case);
 }
 
 pub(crate) fn a_kubeconfig_without_a_server_is_named(cluster: &ControlPlane) {

@@ -20,6 +20,7 @@ mod case;
 mod control_plane;
 mod credentials;
 mod deletes;
+mod environment;
 mod images;
 mod logs;
 mod namespace;
@@ -29,12 +30,14 @@ mod outage;
 mod own_runtime;
 mod registry;
 mod restarts;
+mod runtime_class;
 #[expect(dead_code, reason = "the tests of real runtimes use all of it")]
 #[path = "../real/runtime.rs"]
 mod runtime;
 mod takeover;
 #[path = "../tcp_proxy/mod.rs"]
 mod tcp_proxy;
+mod volumes;
 mod witness;
 mod workloads;
 
@@ -79,6 +82,8 @@ cases! {
     workloads::a_deployment_of_20_comes_scales_rolls_and_goes,
     workloads::a_job_ends_as_its_exit_code_says,
     workloads::a_daemon_set_has_a_pod_on_each_node,
+    environment::each_source_of_the_environment_is_read_inside,
+    environment::names_are_looked_up_in_files_that_are_right_to_the_byte,
     deletes::b05_pods_deleted_while_the_agent_is_away_go_when_it_is_back,
     deletes::b66_the_same_name_again_is_another_pod,
     deletes::a_graceful_delete_keeps_its_grace_and_a_shorter_one_shortens_it,
@@ -91,13 +96,18 @@ cases! {
     node::a_pod_finds_its_token_authority_and_namespace,
     images::a45_a_private_image_is_for_pods_with_its_secret,
     images::b54_slow_registries_leave_a_place_and_a_pull_says_how_far_it_is,
+    volumes::a23_a33_each_kind_has_its_files_modes_and_owners,
+    volumes::a_directory_outlives_containers_and_the_agent_and_labels_are_followed,
+    volumes::a31_what_cannot_be_mounted_is_told_and_comes_when_it_can,
     restarts::b34_b36_kill_9_and_start_change_nothing_that_others_see,
+    runtime_class::a_pod_runs_with_the_handler_and_the_overhead_of_its_class,
     takeover::what_a_kubelet_started_is_taken_over_as_it_runs,
     network::b62_a_black_holed_watch_is_noticed_and_nothing_is_missed,
     bad_input::a_wrong_authority_is_named,
     bad_input::an_expired_certificate_is_named,
     bad_input::a_kubeconfig_without_a_server_is_named,
     bad_input::a_node_of_another_machine_is_not_taken,
+    bad_input::a_clock_that_is_an_hour_off_is_named,
     bad_input::pods_run_on_while_the_credentials_are_wrong,
     outage::b60_b61_pods_go_on_without_the_api_server,
     outage::the_api_server_goes_and_comes_back_with_its_objects,

@@ -2,7 +2,7 @@
 //!
 //! The kubelet is `KUBELET_BIN`, or what `deploy/dev/build-tools path kubelet` built before; without either the case
 //! is skipped. It has a containerd of its own, since a kubelet ends every pod that it does not know. It sets
-//! kernel.panic, kernel.panic_on_oops and vm.overcommit_memory of the machine, as any kubelet does.
+//! settings of the machine's kernel, as any kubelet does; they are put back at the end.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -38,6 +38,38 @@ fn program() -> Option<PathBuf> {
     };
     let kubelets = tools.filter_map(|entry| Some(entry.ok()?.path())).filter(named);
     kubelets.map(|dir| dir.join("kubelet")).find(|program| program.exists())
+}
+
+/// What a kubelet sets (`setupKernelTunables` of `pkg/kubelet/cm/container_manager_linux.go`).
+const KERNEL_SETTINGS: [&str; 6] = [
+    "vm/overcommit_memory",
+    "vm/panic_on_oom",
+    "kernel/panic",
+    "kernel/panic_on_oops",
+    "kernel/keys/root_maxkeys",
+    "kernel/keys/root_maxbytes",
+];
+
+/// The kernel's settings as they were; put back when dropped, also after a failure.
+struct KernelSettings(Vec<(PathBuf, String)>);
+
+impl KernelSettings {
+    fn read() -> Self {
+        let paths = KERNEL_SETTINGS.iter().map(|name| Path::new("/proc/sys").join(name));
+        Self(paths.filter_map(|path| Some((path.clone(), fs::read_to_string(path).ok()?))).collect())
+    }
+}
+
+impl Drop for KernelSettings {
+    fn drop(&mut self) {
+        for (path, was) in &self.0 {
+            if fs::read_to_string(path).is_ok_and(|is| is != *was)
+                && let Err(error) = fs::write(path, was)
+            {
+                say(&format!("failed to put {} back to {was:?}: {error}", path.display()));
+            }
+        }
+    }
 }
 
 /// Upstream's kubelet as a process; killed when dropped.
@@ -89,6 +121,7 @@ pub(crate) fn what_a_kubelet_started_is_taken_over_as_it_runs(cluster: &ControlP
         ("localStorageCapacityIsolation", false.into()),
         ("makeIPTablesUtilChains", false.into()),
     ]);
+    let _put_back = KernelSettings::read();
     let kubelet = Kubelet::start(&program, &case);
     case.until_node_ready(Instant::now(), SOON);
     case.namespace.create(&deployment("steady", count, WAIT));

@@ -153,7 +153,7 @@ fn parts(places: &Places, points: Arc<Points>, disk: Arc<dyn Disk>, clock: Clock
         dirs: Dirs { root: places.root(), pod_logs: places.logs(), container_logs: Some(places.links()) },
         site: Site {
             owner: NODE.to_owned(),
-            node: Node { memory: 4 << 30, cfs_period: Some(100_000) },
+            node: Node { memory: 4 << 30, cfs_period: Some(100_000), ..Node::default() },
             security: Defaults::bare(places.root().join("seccomp")),
             dns: pinnace::pod::dns::Settings::default(),
         },
@@ -177,6 +177,8 @@ fn parts(places: &Places, points: Arc<Points>, disk: Arc<dyn Disk>, clock: Clock
         images: pinnace::image::Settings::default(),
         events: EventLog::default(),
         objects: pinnace::objects::Objects::default(),
+        classes: pinnace::runtime::class::RuntimeClasses::default(),
+        cgroups: pinnace::cgroup::Cgroups::default(),
         place: tokio::sync::watch::channel(Arc::new(pinnace::pod::admit::Place::bare(NODE, 110))).1,
         ids_per_pod: 65_536,
     }

@@ -12,6 +12,7 @@ use history::Checker;
 use jiff::Timestamp;
 use pinnace::app::{self, Parts};
 use pinnace::board::Board;
+use pinnace::cgroup::Cgroups;
 use pinnace::clock::Clock;
 use pinnace::disk::{Disk, RealDisk};
 use pinnace::events::EventLog;
@@ -65,6 +66,7 @@ pub struct Make {
     pub pace: Pace,
     pub ownership: Ownership,
     pub checker: Checker,
+    pub cgroups: Cgroups,
 }
 
 impl Make {
@@ -83,6 +85,7 @@ impl Make {
             clock: Clock::scripted("boot-1", Duration::from_secs(1_000), wall),
             pace: Pace::default(),
             ownership: Ownership::Node(NODE.to_owned()),
+            cgroups: Cgroups::default(),
         }
     }
 
@@ -115,7 +118,7 @@ impl Make {
             dirs,
             site: Site {
                 owner: NODE.to_owned(),
-                node: Memory { memory: 4 << 30, cfs_period: Some(100_000) },
+                node: Memory { memory: 4 << 30, cfs_period: Some(100_000), ..Memory::default() },
                 security: Defaults::bare(root.join("seccomp")),
                 dns: pinnace::pod::dns::Settings::default(),
             },
@@ -125,6 +128,8 @@ impl Make {
             images: pinnace::image::Settings::default(),
             events: EventLog::default(),
             objects: pinnace::objects::Objects::default(),
+            classes: pinnace::runtime::class::RuntimeClasses::default(),
+            cgroups: self.cgroups.clone(),
             place: tokio::sync::watch::channel(Arc::new(pinnace::pod::admit::Place::bare(NODE, 300))).1,
             ids_per_pod: 65_536,
         };

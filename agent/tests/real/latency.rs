@@ -10,21 +10,33 @@ use crate::say;
 const PODS: usize = 6;
 /// The fall-back is a list every second; two of them and a busy machine.
 const BOUND_MS: i64 = 3_000;
+/// With lists alone the middle one is about 500 ms late; with events (CRI's, or containerd's own on 1.6) some tens, and
+/// some hundreds where containerd itself waits for a CPU.
+const MIDDLE_MS: i64 = 250;
+/// A busy machine gets so many chances.
+const ROUNDS: usize = 4;
 
-/// Printed for people; `make bench` measures it properly. The bound only catches a loop that sleeps.
+/// Printed for people; `make bench` measures it properly. The bounds only catch a loop that sleeps, and a lost stream.
 pub(crate) fn an_exit_is_seen_soon(runtime: &Runtime) {
     let node = Node::start(runtime);
-    for number in 0..PODS {
-        node.put(&pod(&format!("short{number}"), "Never", &format!("sleep 2.{number}7; exit 5")));
-    }
-    let mut late: Vec<i64> = (0..PODS).map(|number| latency_ms(&node, &format!("short{number}"))).collect();
-    late.sort_unstable();
-    let (middle, last) = (late[PODS / 2], late[PODS - 1]);
-    say(&format!(
-        "exit seen on containerd {}: median {middle} ms, worst {last} ms of {PODS}",
-        runtime.version
-    ));
-    assert!(last <= BOUND_MS, "{late:?}\n{}", node.describe());
+    let is_soon = |round: usize| {
+        let names: Vec<_> = (0..PODS).map(|number| format!("short{round}-{number}")).collect();
+        for (number, name) in names.iter().enumerate() {
+            node.put(&pod(name, "Never", &format!("sleep 2.{number}7; exit 5")));
+        }
+        let mut late: Vec<i64> = names.iter().map(|name| latency_ms(&node, name)).collect();
+        late.sort_unstable();
+        let (middle, last) = (late[PODS / 2], late[PODS - 1]);
+        let version = &runtime.version;
+        say(&format!("exit seen on containerd {version}: median {middle} ms, worst {last} ms of {PODS}"));
+        assert!(last <= BOUND_MS, "{late:?}\n{}", node.describe());
+        middle <= MIDDLE_MS
+    };
+    assert!(
+        (0..ROUNDS).any(is_soon),
+        "no round had its middle one within {MIDDLE_MS} ms\n{}",
+        node.describe()
+    );
 }
 
 fn latency_ms(node: &Node, name: &str) -> i64 {

@@ -15,8 +15,10 @@
 #![expect(clippy::disallowed_methods, reason = "real processes live in real time; every wait has a deadline")]
 
 mod agree;
+mod confined;
 mod cut;
 mod ends;
+mod foreign;
 mod grace;
 mod kills;
 mod latency;
@@ -24,6 +26,7 @@ mod manifest;
 mod manifests;
 mod node;
 mod own;
+mod parts;
 mod removal;
 mod runtime;
 mod shims;
@@ -70,6 +73,25 @@ macro_rules! on_both {
     };
 }
 
+/// Cases of what the agent does by itself: one runtime is enough.
+macro_rules! on_one {
+    ($($module:ident::$case:ident,)+) => {
+        mod agent {
+            $(#[test]
+            fn $case() {
+                super::on("debian", stringify!($case), super::$module::$case);
+            })+
+        }
+    };
+}
+
+on_one! {
+    foreign::a25_a_foreign_mount_is_told_and_never_entered,
+    foreign::a25_b79_orphans_go_and_what_is_not_theirs_stays,
+    foreign::a35_a_message_file_in_a_shared_volume_goes_with_its_pod,
+    foreign::b78_a_mount_that_hangs_stalls_only_its_pods,
+}
+
 on_both! {
     kills::kill_9_of_the_agent_during_churn_changes_no_container,
     kills::b01_kill_9_of_containerd_is_harmless_and_leaks_nothing,
@@ -78,6 +100,8 @@ on_both! {
     cut::b56_a_network_that_fails_and_dawdles_leaks_nothing,
     agree::crictl_agrees_with_the_agent,
     agree::a_pod_has_an_address_that_answers,
+    confined::the_process_is_what_the_spec_says,
+    confined::what_cannot_be_enforced_does_not_run,
     ends::exit_codes_and_restart_policies,
     ends::last_words_become_the_message,
     grace::a_deaf_container_is_killed_after_its_grace,
@@ -85,6 +109,9 @@ on_both! {
     latency::an_exit_is_seen_soon,
     manifests::a_broken_edit_changes_nothing,
     manifests::an_edit_replaces_the_pod_and_never_runs_two,
+    parts::parts_of_volumes_are_shown_as_the_spec_asks,
+    parts::a20_a_racer_never_shows_the_hosts_files,
+    parts::an_image_is_a_volume_where_the_runtime_can_mount_it,
     removal::i6_a_removed_manifest_leaves_nothing,
     removal::b05_a_manifest_removed_while_the_agent_is_down,
     shims::b58_a_killed_shim_is_an_exit,

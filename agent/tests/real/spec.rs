@@ -73,13 +73,13 @@ pub(crate) fn refused_and_held_pods_run_nothing(runtime: &Runtime) {
     let mut root = pod("root", "Always", WAIT);
     main(&mut root)["securityContext"] = json!({ "runAsNonRoot": true, "runAsUser": 0 });
     let mut held = pod("held", "Always", WAIT);
-    held["spec"]["subdomain"] = json!("names");
+    held["spec"]["schedulingGates"] = json!([{ "name": "gate" }]);
     node.put(&root);
     node.put(&held);
     let refused = node.until_main("root", "is refused", |main| main.reason == "CreateContainerConfigError");
     assert!(refused.message.contains("non-root"), "{}", refused.message);
     let waits = node.until_main("held", "is held", |main| main.reason == "Held");
-    assert!(waits.message.contains("subdomain"), "{}", waits.message);
+    assert!(waits.message.contains("schedulingGates"), "{}", waits.message);
     assert_eq!(node.pod("held").unwrap().phase, "Pending");
     assert!(runtime.containers(&node.name).is_empty());
     assert!(runtime.sandboxes(&node.name).iter().all(|sandbox| sandbox["metadata"]["name"] != "held"));

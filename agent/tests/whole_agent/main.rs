@@ -12,6 +12,7 @@
 mod harness;
 
 mod backoff;
+mod cgroups;
 mod checks;
 mod clock_steps;
 mod events;
@@ -24,4 +25,5 @@ mod panics;
 mod pods;
 mod restart;
 mod rpc_faults;
+mod security;
 mod slow_runtime;

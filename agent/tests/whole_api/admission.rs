@@ -156,3 +156,52 @@ async fn b37_a_pod_that_runs_is_not_judged_again() {
     assert_eq!(rig.pod("late").unwrap()["status"]["reason"], "TaintToleration");
     agent.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn b13_a_critical_pod_makes_room_for_itself() {
+    let rig = Rig::new();
+    let agent = rig.start();
+    until_node(&rig).await;
+    let mut guaranteed = asking("guaranteed", "1");
+    let all = json!({ "cpu": "1", "memory": "64Mi" });
+    guaranteed["spec"]["containers"][0]["resources"] = json!({ "requests": all, "limits": all });
+    for pod in [guaranteed, asking("burstable", "1"), sleeper("modest")] {
+        rig.create(&pod);
+    }
+    for name in ["guaranteed", "burstable", "modest"] {
+        rig.until_ready(name).await;
+    }
+    let mut critical = asking("critical", "4");
+    critical["spec"]["priority"] = json!(2_000_001_000);
+    rig.create(&critical);
+    rig.until_ready_within("critical", MINUTE).await;
+    let victims = || ["guaranteed", "burstable"].map(|name| rig.pod(name).unwrap()["status"].clone());
+    for status in victims() {
+        assert_eq!(
+            (&status["phase"], &status["reason"]),
+            (&json!("Failed"), &json!("Preempting")),
+            "{status}"
+        );
+        assert_eq!(status["message"], "Preempted in order to admit critical pod");
+        let conditions = status["conditions"].as_array().unwrap();
+        let disrupted = conditions.iter().find(|condition| condition["type"] == "DisruptionTarget").unwrap();
+        assert_eq!(
+            (&disrupted["status"], &disrupted["reason"]),
+            (&json!("True"), &json!("TerminationByKubelet"))
+        );
+    }
+    assert!(rig.is_ready("modest"), "what asks for nothing frees nothing");
+    rig.until("it is told", SOON, || {
+        let told = |name| events_of(&rig, name).iter().any(|(reason, _)| reason == "Preempting");
+        told("guaranteed") && told("burstable") && !told("modest")
+    })
+    .await;
+    let (before, made) = (victims(), rig.sandboxes_made());
+    agent.stop().await;
+
+    let agent = rig.start();
+    sleep(MINUTE).await;
+    assert_eq!((victims(), rig.sandboxes_made(), rig.is_ready("critical")), (before, made, true));
+    agent.stop().await;
+    rig.check_manners();
+}

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use crate::harness::{pod, sleeper};
-use crate::rig::{Rig, SOON, exit_of, phase_of};
+use crate::rig::{Rig, SOON, all_of, exit_of, phase_of, scaled};
 
 #[tokio::test(start_paused = true)]
 async fn i5_the_object_goes_after_its_exit_codes_are_told_and_nothing_is_left() {
@@ -143,23 +143,27 @@ async fn b67_a_force_delete_leaves_nothing_whatever_the_pod_is_at() {
 
 #[tokio::test(start_paused = true)]
 async fn b67_a_force_delete_while_the_api_is_down_is_obeyed_at_its_return() {
-    let rig = Rig::new();
+    let pods = scaled("b67", "pods", 100, 1_000);
+    let rig = Rig { max_pods: 1_100, ..Rig::new() };
     rig.make.fake.script(Select::any(), Script::forever().on_term(OnTerm::Ignore));
     let agent = rig.start();
-    for n in 0..20 {
+    for n in 0..pods {
         rig.create(&sleeper(&format!("p{n}")));
     }
-    rig.until_ready("p19").await;
+    let all = all_of(pods, |n| rig.is_ready(&format!("p{n}")));
+    rig.until("all are ready", Duration::from_secs(300), all).await;
     rig.api.down();
-    for n in 0..20 {
+    for n in 0..pods {
         rig.api.force_delete("pods", "default", &format!("p{n}"));
     }
     sleep(Duration::from_secs(120)).await;
-    assert_eq!(rig.make.fake.snapshot().running().len(), 20);
+    assert_eq!(rig.make.fake.snapshot().running().len(), pods);
     rig.api.up();
     // 30 s until the watch is tried again, 1 s for the second list, the pods' own grace of 5 s.
-    rig.until("no container runs", Duration::from_secs(42), || rig.make.fake.snapshot().running().is_empty())
-        .await;
+    // Of a thousand that ignore TERM, 256 are waited for at a time.
+    let groups = u64::try_from(pods.div_ceil(256)).unwrap();
+    let limit = Duration::from_secs(37 + 5 * groups);
+    rig.until("no container runs", limit, || rig.make.fake.snapshot().running().is_empty()).await;
     rig.until_empty(SOON).await;
     agent.stop().await;
 }

@@ -6,7 +6,7 @@ use pinnace_cri::fake::{OnTerm, Script, Select};
 use tokio::time::sleep;
 
 use crate::harness::{pod, sleeper};
-use crate::rig::{Rig, SOON, all_of, exit_of, held, let_go, main_of};
+use crate::rig::{Rig, SOON, all_of, exit_of, held, let_go, main_of, scaled};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -103,7 +103,8 @@ async fn b34_restarts_with_the_api_up_change_nothing() {
     rig.until_ready("p49").await;
     rig.until("all are ready", SOON, all_of(50, |n| rig.is_ready(&format!("p{n}")))).await;
     let (mutations, from) = (rig.mutations(), rig.api.requests_so_far());
-    for pause in [0, 30, 400] {
+    let restarts = scaled("b34", "restarts", 5, 20);
+    for pause in [0, 30, 400, 2].into_iter().cycle().take(restarts) {
         agent.stop().await;
         sleep(Duration::from_secs(pause)).await;
         agent = rig.start();

@@ -7,11 +7,9 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use crate::harness::sleeper;
-use crate::rig::{Rig, SOON, main_of, uid_of};
+use crate::rig::{Rig, SOON, main_of, scaled, uid_of};
 
 const MIRROR: &str = "web-node1";
-/// A tenth of B08's 300, each of which is a whole pod: all of them take minutes to simulate.
-const EDITS: usize = 30;
 const AGAIN: Duration = Duration::from_secs(20);
 
 fn edited(n: usize) -> Value {
@@ -105,7 +103,8 @@ async fn b08_of_many_edits_the_last_one_runs_and_never_two() {
     let rig = Rig::new();
     let agent = rig.start_with(&[edited(1)]);
     rig.until_ready(MIRROR).await;
-    for n in 0..EDITS {
+    let edits = scaled("b08", "edits", 100, 300);
+    for n in 0..edits {
         agent.want(&[edited(n)]);
         sleep(Duration::from_millis(100)).await;
         assert!(rig.make.fake.snapshot().running().len() <= 1, "two at once");
@@ -113,7 +112,7 @@ async fn b08_of_many_edits_the_last_one_runs_and_never_two() {
     rig.until("the last edit runs", Duration::from_secs(120), || {
         let snapshot = rig.make.fake.snapshot();
         let running = snapshot.running();
-        running.len() == 1 && running[0].config.command == ["sleep".to_owned(), format!("{}000", EDITS - 1)]
+        running.len() == 1 && running[0].config.command == ["sleep".to_owned(), format!("{}000", edits - 1)]
     })
     .await;
     rig.until_ready_within(MIRROR, AGAIN).await;

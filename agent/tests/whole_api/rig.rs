@@ -25,6 +25,7 @@ use pinnace::pod::container::Site;
 use pinnace::pod::paths::Dirs;
 use pinnace::pod::resources::Node as Memory;
 use pinnace::pod::security::Defaults;
+use pinnace::runtime::class::RuntimeClasses;
 use pinnace::source::apiserver::heard::Heard;
 use pinnace::source::desired::{Desired, Origin};
 use pinnace::source::merge;
@@ -78,6 +79,8 @@ impl Host for OneAddress {
 pub(crate) struct Rig {
     pub(crate) make: Make,
     pub(crate) api: FakeApi,
+    /// What the node takes.
+    pub(crate) max_pods: u32,
 }
 
 /// A running agent.
@@ -96,7 +99,7 @@ impl Rig {
         // Nothing is synced to a disk: hundreds of generations would wait for nothing else.
         let make = Make { fake, disk: Arc::new(MemoryDisk::default()), ..Make::new() };
         let wall = Timestamp::from_nanosecond(i128::from(make.fake.wall())).unwrap();
-        Self { make, api: FakeApi::starting_at(wall) }
+        Self { make, api: FakeApi::starting_at(wall), max_pods: 300 }
     }
 
     /// Starts an agent without manifests.
@@ -142,9 +145,9 @@ impl Rig {
             dirs: self.dirs(),
             site: Site {
                 owner: NODE.to_owned(),
-                node: Memory { memory: 4 << 30, cfs_period: Some(100_000) },
+                node: Memory { memory: 4 << 30, cfs_period: Some(100_000), ..Memory::default() },
                 security: Defaults::bare(root.join("seccomp")),
-                dns: pinnace::pod::dns::Settings::default(),
+                dns: pinnace::pod::dns::Settings { domain: "cluster.local".into(), ..Default::default() },
             },
             pace: make.pace,
             relist: relist::Config::default(),
@@ -152,6 +155,8 @@ impl Rig {
             images: pinnace::image::Settings::default(),
             events: events.clone(),
             objects,
+            classes: RuntimeClasses::new(self.api.client_of_node(NODE)),
+            cgroups: pinnace::cgroup::Cgroups::default(),
             place: place_reader,
             ids_per_pod: 65_536,
         };
@@ -160,7 +165,7 @@ impl Rig {
             name: NODE.to_owned(),
             settings: config.node,
             told: Vec::new(),
-            max_pods: 300,
+            max_pods: self.max_pods,
             clients,
             runtime: make.fake.client(),
             host: Arc::new(OneAddress),
@@ -348,6 +353,15 @@ fn wish(manifests: &[Value]) -> Desired {
         })
         .collect();
     Desired { synced: true, manifests_synced: true, pods, ..Desired::default() }
+}
+
+/// How many in `make test`, which says so, and in `make test-all`.
+pub(crate) fn scaled(promise: &str, what: &str, few: usize, all: usize) -> usize {
+    if std::env::var_os("PINNACE_TEST_ALL").is_some() {
+        return all;
+    }
+    println!("{promise}: scaled, {few} of {all} {what}");
+    few
 }
 
 pub(crate) fn uid_of(pod: &Value) -> String {

@@ -19,7 +19,7 @@ use std::time::Duration;
 use tonic::{Response, Status};
 
 pub use self::deadlines::Deadlines;
-pub use self::events::Events;
+pub use self::events::{Events, TaskEvents};
 pub use self::transport::{
     InvalidEndpoint, MAX_MESSAGE_BYTES, Transport, boxed, layered, socket_path, tuned, unix,
 };

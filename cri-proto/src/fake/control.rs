@@ -161,6 +161,11 @@ impl Fake {
         id
     }
 
+    /// The user that the image of this reference names: by id, by name, or none at all. The image is there afterwards.
+    pub fn seed_image_user(&self, reference: &str, uid: Option<i64>, name: &str) {
+        lock(&self.inner.state).images.set_user(reference, uid, name);
+    }
+
     /// Gives the image `known` one more tag; false if it is not there.
     pub fn tag_image(&self, known: &str, other: &str) -> bool {
         lock(&self.inner.state).images.tag(known, other)
@@ -256,14 +261,20 @@ impl Fake {
             condition("RuntimeReady", switches.runtime_ready),
             condition("NetworkReady", switches.network_ready),
         ];
-        let named = |name: &String| v1::RuntimeHandler { name: name.clone(), ..Default::default() };
+        let features = v1::RuntimeHandlerFeatures {
+            user_namespaces: switches.user_namespaces,
+            ..v1::RuntimeHandlerFeatures::default()
+        };
+        let named = |name: &String| v1::RuntimeHandler { name: name.clone(), features: Some(features) };
         let handlers = self.inner.options.runtime_handlers.iter().map(named);
         let info = if verbose { [("config".to_owned(), "{}".to_owned())].into() } else { Default::default() };
         v1::StatusResponse {
             status: Some(v1::RuntimeStatus { conditions }),
             info,
             runtime_handlers: handlers.collect(),
-            features: Some(v1::RuntimeFeatures::default()),
+            features: switches.supplemental_groups_policy.map(|supplemental_groups_policy| {
+                v1::RuntimeFeatures { supplemental_groups_policy, ..Default::default() }
+            }),
         }
     }
 }

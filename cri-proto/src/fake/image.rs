@@ -124,6 +124,14 @@ impl Images {
         self.by_id.values().fold(0, |sum, image| sum.saturating_add(image.size))
     }
 
+    pub(super) fn set_user(&mut self, reference: &str, uid: Option<i64>, name: &str) {
+        let id = self.add(reference, SIZE);
+        if let Some(image) = self.by_id.get_mut(&id) {
+            image.uid = uid.map(|value| v1::Int64Value { value });
+            name.clone_into(&mut image.username);
+        }
+    }
+
     pub(super) fn set_size(&mut self, reference: &str, size: u64) {
         if let Some(id) = self.find(reference).map(|image| image.id.clone())
             && let Some(image) = self.by_id.get_mut(&id)

@@ -61,6 +61,7 @@ mod shell;
 mod state;
 mod stats;
 mod streaming;
+mod task_events;
 mod view;
 mod words;
 

@@ -67,6 +67,8 @@ impl Default for Options {
 pub struct Switches {
     /// Whether `GetContainerEvents` is offered; if not it answers Unimplemented.
     pub events: bool,
+    /// Whether containerd's own events are offered, as the containerds before CRI's event stream do.
+    pub task_events: bool,
     /// Whether the `Stream*` lists are offered; if not they answer Unimplemented.
     pub list_streaming: bool,
     /// The driver in the answer of `RuntimeConfig`; none makes it answer Unimplemented.
@@ -77,17 +79,24 @@ pub struct Switches {
     pub network_ready: bool,
     /// Whether an image that nobody seeded can be pulled; if not, its pull answers NotFound.
     pub pull_any_image: bool,
+    /// What every runtime handler says of user namespaces.
+    pub user_namespaces: bool,
+    /// What `Status` says of `supplementalGroupsPolicy`; none for a runtime that tells no features.
+    pub supplemental_groups_policy: Option<bool>,
 }
 
 impl Default for Switches {
     fn default() -> Self {
         Self {
             events: true,
+            task_events: false,
             list_streaming: true,
             cgroup_driver: Some(CgroupDriver::Cgroupfs),
             runtime_ready: true,
             network_ready: true,
             pull_any_image: true,
+            user_namespaces: false,
+            supplemental_groups_policy: Some(false),
         }
     }
 }

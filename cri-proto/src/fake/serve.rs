@@ -23,6 +23,7 @@ use super::Fake;
 use super::lock::lock;
 use super::services::Services;
 use crate::client::{Client, Deadlines, MAX_MESSAGE_BYTES, Transport, boxed, tuned};
+use crate::task_v1::events_server::EventsServer;
 use crate::v1::image_service_server::ImageServiceServer;
 use crate::v1::runtime_service_server::RuntimeServiceServer;
 
@@ -141,8 +142,9 @@ impl Fake {
         let services = Services(self.clone());
         let runtime =
             RuntimeServiceServer::new(services.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
-        let image = ImageServiceServer::new(services).max_decoding_message_size(MAX_MESSAGE_BYTES);
-        Tonic::builder().add_service(runtime).add_service(image)
+        let image = ImageServiceServer::new(services.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
+        let events = EventsServer::new(services);
+        Tonic::builder().add_service(runtime).add_service(image).add_service(events)
     }
 
     fn broken(&self) -> CancellationToken {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
 use tokio_stream::wrappers::BroadcastStream;
 use tonic::codegen::BoxStream;
 use tonic::{Response, Status};
@@ -68,14 +68,16 @@ impl Fake {
     }
 
     pub(super) fn event_stream(&self, distort: Distort) -> Result<BoxStream<ContainerEventResponse>, Status> {
-        let state = lock(&self.inner.state);
-        if !state.switches.events {
+        if !lock(&self.inner.state).switches.events {
             return Err(unknown_method());
         }
-        let events = BroadcastStream::new(state.announcer.listen());
+        Ok(self.announcements().map(move |event| Ok(spoilt_event(event, &distort))).boxed())
+    }
+
+    pub(super) fn announcements(&self) -> impl Stream<Item = ContainerEventResponse> + Send + 'static {
+        let events = BroadcastStream::new(lock(&self.inner.state).announcer.listen());
         // A listener that was too slow lost some; it is not told, as it is not by containerd.
-        let heard = events.filter_map(|event| async move { event.ok() });
-        Ok(heard.map(move |event| Ok(spoilt_event(event, &distort))).boxed())
+        events.filter_map(|event| async move { event.ok() })
     }
 }
 

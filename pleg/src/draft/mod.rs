@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use pinnace_cri::container::{ContainerState, ContainerStatus};
 use pinnace_cri::id::{ContainerId, PodUid, SandboxId};
-use pinnace_cri::sandbox::SandboxStatus;
+use pinnace_cri::sandbox::{SandboxState, SandboxStatus};
 use tokio::time::Instant;
 
 use crate::diff::{Change, diff};
@@ -276,11 +276,25 @@ impl Drafts {
         quarantines.map(|quarantine| quarantine.next_retry).filter(|retry| *retry > now).min()
     }
 
-    /// Whether the container, or any of the pod when none is named, runs as far as lists go.
+    /// Whether the container, or any of the pod when none is named, runs as far as lists go; the id may be a sandbox's.
     pub(crate) fn runs(&self, uid: &PodUid, container: Option<&ContainerId>) -> bool {
         let Some(draft) = self.pods.get(uid) else { return false };
         let named = |id: &ContainerId| container.is_none_or(|wanted| wanted == id);
+        let stands = |id: &ContainerId| {
+            let sandbox = draft.sandboxes.values().find(|held| held.record.id.as_str() == id.as_str());
+            sandbox.is_some_and(|held| held.record.state == SandboxState::Ready)
+        };
         draft.containers.iter().any(|(id, held)| named(id) && held.record.state == ContainerState::Running)
+            || container.is_some_and(stands)
+    }
+
+    /// The pod of the container or sandbox with this id, if it was listed.
+    pub(crate) fn owner(&self, id: &ContainerId) -> Option<&PodUid> {
+        let holds = |draft: &Draft| {
+            let mut sandboxes = draft.sandboxes.keys();
+            draft.containers.contains_key(id) || sandboxes.any(|sandbox| sandbox.as_str() == id.as_str())
+        };
+        self.pods.iter().find(|(_, draft)| holds(draft)).map(|(uid, _)| uid)
     }
 
     /// Makes visible what can be shown; what happened, in the order of pods.

@@ -7,6 +7,9 @@ use tokio::task::JoinSet;
 
 use super::*;
 
+mod clock;
+mod identity;
+
 /// A machine that builds something beside needs no longer.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -28,7 +31,8 @@ async fn link(text: &str) -> (TempDir, PathBuf, Link, Clients) {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("kubeconfig");
     write(&file, text, 0);
-    let (link, clients) = Link::new(file.clone(), Clock::of_this_machine().unwrap()).await;
+    let guard = Guard::new("n".to_owned(), watch::channel(None).1);
+    let (link, clients) = Link::new(file.clone(), Clock::of_this_machine().unwrap(), guard).await;
     (dir, file, link, clients)
 }
 

@@ -39,6 +39,7 @@ async fn only_holders_hear_of_a_change_and_only_of_one() {
     );
     write(&book, "x", data("1", "2"));
     assert!(changed(&book).await.is_empty(), "a version is no content");
+    write(&book, "y", None);
     write(&book, "y", data("1", "3"));
     assert_eq!(changed(&book).await, ["b"]);
     write(&book, "y", None);

@@ -42,6 +42,7 @@ fn reason(verdict: &Verdict) -> &str {
         Verdict::Reject { reason, .. } => reason,
         Verdict::Admit => "admitted",
         Verdict::Wait { .. } => "waits",
+        Verdict::Preempt { .. } => "preempts",
     }
 }
 
@@ -96,23 +97,28 @@ fn affinity_terms_are_alternatives_and_their_requirements_are_not() {
 #[test]
 fn what_is_on_its_way_out_is_waited_for() {
     let (half, other) = (api(asking("600m")), api(asking("600m")));
-    let neighbour = |leaving| [Neighbour { pod: &other.pod, leaving }];
+    let neighbour = |leaving| [Neighbour { pod: &other, leaving }];
     let judged = |leaving| judge(&half, &place(), &neighbour(leaving), LABEL_PATIENCE);
     assert_eq!((reason(&judged(true)), reason(&judged(false))), ("waits", "OutOfcpu"));
     let port =
         || api(json!({ "containers": [{ "name": "c", "ports": [{ "containerPort": 1, "hostPort": 80 }] }] }));
     let (one, other) = (port(), port());
-    let judged = |leaving| judge(&one, &place(), &[Neighbour { pod: &other.pod, leaving }], LABEL_PATIENCE);
+    let judged = |leaving| judge(&one, &place(), &[Neighbour { pod: &other, leaving }], LABEL_PATIENCE);
     assert_eq!((reason(&judged(true)), reason(&judged(false))), ("waits", "NodePorts"));
 }
 
 #[test]
 fn a_critical_pod_passes_over_amounts_only() {
-    let mut spec = asking("5");
+    let mut spec = asking("800m");
     spec["priority"] = json!(2_000_000_000);
-    assert_eq!(alone(&api(spec.clone())), Verdict::Admit);
+    let other = api(asking("600m"));
+    let others = [Neighbour { pod: &other, leaving: false }];
+    let judged = |pod: &DesiredPod| judge(pod, &place(), &others, LABEL_PATIENCE);
+    assert_eq!(reason(&judged(&api(spec.clone()))), "preempts");
+    assert_eq!(reason(&judged(&pod(json!({}), asking("800m"), Origin::File("/m".into())))), "preempts");
+    assert_eq!(reason(&judged(&api(asking("800m")))), "OutOfcpu");
     spec["nodeName"] = json!("other");
-    assert_eq!(reason(&alone(&api(spec))), "NodeName");
+    assert_eq!(reason(&judged(&api(spec))), "NodeName");
 }
 
 #[test]
@@ -132,7 +138,7 @@ proptest! {
     #[test]
     fn more_room_never_refuses(asked in 0i64..3000, used in 0i64..3000, room in 0i64..3000, more in 0i64..3000) {
         let (new, other) = (api(asking(&format!("{asked}m"))), api(asking(&format!("{used}m"))));
-        let others = [Neighbour { pod: &other.pod, leaving: false }];
+        let others = [Neighbour { pod: &other, leaving: false }];
         let judged = |cpu| {
             let mut place = place();
             place.allocatable.insert("cpu".to_owned(), cpu);

@@ -5,9 +5,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use pinnace_cri::sandbox::{NetworkMode, SandboxState};
 
 use super::containers::is_sidecar;
-use super::phase::{FAILED, SUCCEEDED};
+use super::phase::{FAILED, SUCCEEDED, Verdict};
 use super::{Around, is_terminal};
 use crate::clock::Now;
+use crate::pod::admit::preempt;
 
 /// Conditions that the kubelet owns (`PodConditionsByKubelet` of `pkg/kubelet/types/pod_status.go`, with what its
 /// feature gates of 1.36 add). All others are left as the API server has them.
@@ -21,6 +22,9 @@ const OURS: [&str; 8] = [
     "PodResizeInProgress",
     "AllContainersRestarting",
 ];
+
+/// A condition that others set, too; ours comes with the end that the node itself decided on, and is never taken back.
+pub const DISRUPTION: &str = "DisruptionTarget";
 
 /// Whether a condition of this type is the node's to write.
 #[must_use]
@@ -46,12 +50,16 @@ fn no(reason: &'static str, message: String) -> Says {
 pub(super) fn all(
     around: Around<'_>,
     new: &PodStatus,
-    phase: &str,
+    verdict: &Verdict,
     generation: Option<i64>,
     now: &Now,
 ) -> Vec<PodCondition> {
+    let phase = verdict.intended;
     let told = around.before.conditions.as_deref().unwrap_or_default();
-    let foreign = told.iter().filter(|condition| !is_ours(&condition.type_));
+    let disrupted =
+        disruption(around, verdict.phase).map(|says| condition(DISRUPTION, says, told, generation, now));
+    let foreign = told.iter().filter(|told| !is_ours(&told.type_));
+    let foreign = foreign.filter(|told| disrupted.is_none() || told.type_ != DISRUPTION);
     let containers_ready = containers_ready(around.spec, new, phase);
     let ours = [
         ("PodReadyToStartContainers", ready_to_start(around)),
@@ -61,7 +69,15 @@ pub(super) fn all(
         ("PodScheduled", YES),
     ];
     let made = ours.into_iter().map(|(name, says)| condition(name, says, told, generation, now));
-    foreign.cloned().chain(made).collect()
+    foreign.cloned().chain(disrupted.clone()).chain(made).collect()
+}
+
+/// Told with the terminal phase and not before.
+fn disruption(around: Around<'_>, phase: &str) -> Option<Says> {
+    let terminal = around.subject.face.history.terminal.as_ref()?;
+    let said = phase == FAILED && terminal.reason == preempt::REASON;
+    let message = preempt::DISRUPTION.to_owned();
+    said.then_some(Says { yes: true, reason: "TerminationByKubelet", message })
 }
 
 fn find<'a>(told: &'a [PodCondition], name: &str) -> Option<&'a PodCondition> {

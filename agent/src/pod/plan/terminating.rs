@@ -53,6 +53,10 @@ pub fn begin(input: &Input<'_>) -> Vec<What> {
     if let Wish::Refused { reason, message } = input.wish {
         return vec![What::Terminal(refused(reason, message)), begun(TerminationCause::Completed)];
     }
+    if let Wish::Evicted { reason, message } = input.wish {
+        let terminal = Terminal { succeeded: false, reason: reason.clone(), message: message.clone() };
+        return vec![What::Terminal(terminal), begun(TerminationCause::Completed)];
+    }
     if let Some(terminal) = input.pod.and_then(finished) {
         return vec![What::Terminal(terminal), begun(TerminationCause::Completed)];
     }

@@ -44,7 +44,7 @@ fn with_pods() -> Arc<MemoryDisk> {
 }
 
 async fn first(giver: &Userns, index: usize) -> Result<u32, UsernsError> {
-    giver.of(&uid(index), &own(), "").await.map(|userns| userns.uids[0].host_id)
+    giver.of(&uid(index), &own()).await.map(|userns| userns.uids[0].host_id)
 }
 
 #[tokio::test]
@@ -69,7 +69,7 @@ async fn the_hosts_users_need_nothing() {
     let giver = giver(&Arc::new(MemoryDisk::default()), None);
     for host_users in [json!(null), json!(true)] {
         let spec = serde_json::from_value(json!({ "hostUsers": host_users, "containers": [] })).unwrap();
-        assert_eq!(giver.of(&uid(0), &spec, "").await, Ok(security::of_the_host()));
+        assert_eq!(giver.of(&uid(0), &spec).await, Ok(security::of_the_host()));
     }
 }
 
@@ -78,7 +78,8 @@ async fn a_runtime_without_them_is_told_in_the_kubelets_words() {
     let disk = with_pods();
     let message = first(&giver(&disk, Some(said(false))), 0).await.unwrap_err().to_string();
     assert_eq!(message, "can't set `spec.hostUsers: false`, runtime does not support user namespaces");
-    let message = is_offered(Some(&said(true)), "kata").unwrap_err().to_string();
+    assert_eq!(giver(&disk, Some(said(true))).check(&own(), ""), Ok(()));
+    let message = giver(&disk, Some(said(true))).check(&own(), "kata").unwrap_err().to_string();
     let wanted =
         "can't set `spec.hostUsers: false`, RuntimeClass handler \"kata\" does not support user namespaces";
     assert_eq!(message, wanted);

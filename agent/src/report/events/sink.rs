@@ -20,6 +20,7 @@ use super::answer;
 use super::body;
 use super::correlate::{Correlator, Next, Outcome, Rates, Tally, Verb, Write};
 use crate::api::decoded::Decoded;
+use crate::api::patience::CALL;
 use crate::clock::Clock;
 use crate::events::{Feed, Object, Occurrence};
 use crate::report::refusal::why;
@@ -31,8 +32,6 @@ const DEFAULT_QPS: u32 = 50;
 const DEFAULT_BURST: u32 = 100;
 /// Writes under way at once: 50 a second at an answer time of 80 ms.
 const DEFAULT_WRITERS: usize = 4;
-/// An answer that takes longer is none.
-const DEFAULT_DEADLINE: Duration = Duration::from_secs(10);
 /// What is left when the agent stops must be written within this time: part of the supervisor's drain.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Period in which what is old is forgotten, in milliseconds.
@@ -64,7 +63,7 @@ impl Config {
             qps: DEFAULT_QPS,
             burst: DEFAULT_BURST,
             writers: DEFAULT_WRITERS,
-            deadline: DEFAULT_DEADLINE,
+            deadline: CALL,
         }
     }
 }

@@ -45,6 +45,24 @@ async fn beyond2_a_ready_flip_overtakes_1000_queued_writes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_quick_start_is_one_write_and_a_slow_one_is_seen_within_a_second() {
+    let mut rig = Rig::new(30, Local::Creating);
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    for pod in 0..20 {
+        rig.set(pod, Local::Running);
+    }
+    rig.set(20, Local::Failing("no such image".into()));
+    rig.until(SECOND, |rig| rig.all_told()).await;
+    tokio::time::sleep(5 * SECOND).await;
+    assert_eq!(rig.api.calls().len(), 30, "one write of each");
+    for pod in 20..30 {
+        rig.set(pod, Local::Running);
+    }
+    rig.settled(5 * SECOND).await;
+    assert_eq!(rig.api.calls().len(), 40, "a second one of those that were slow");
+}
+
+#[tokio::test(start_paused = true)]
 async fn b60_after_an_outage_every_pod_is_right_with_one_write() {
     let mut rig = Rig::new(30, Local::Creating);
     rig.settled(30 * SECOND).await;

@@ -51,7 +51,10 @@ pub struct State {
     listing: Option<BTreeMap<PodUid, Arc<Pod>>>,
     /// A list whose absences wait for a second one.
     doubted: Option<BTreeMap<PodUid, Arc<Pod>>>,
-    removed: VecDeque<(PodUid, Duration)>,
+    /// Shared with whoever was told last.
+    removed: Arc<BTreeMap<PodUid, Duration>>,
+    /// Their UIDs, the oldest first.
+    burials: VecDeque<PodUid>,
 }
 
 impl State {
@@ -75,8 +78,8 @@ impl State {
 
     /// Pods that were removed lately, with the grace that their deletion asked for.
     #[must_use]
-    pub fn removed(&self) -> BTreeMap<PodUid, Duration> {
-        self.removed.iter().cloned().collect()
+    pub fn removed(&self) -> Arc<BTreeMap<PodUid, Duration>> {
+        Arc::clone(&self.removed)
     }
 
     /// Takes in what the watch tells.
@@ -150,7 +153,7 @@ impl State {
     /// Takes a pod in unless it is older than what is known, or was deleted.
     fn keep(&mut self, pod: &Arc<Pod>) {
         let Some(uid) = uid(pod) else { return };
-        if self.removed.iter().any(|(removed, _)| *removed == uid) {
+        if self.removed.contains_key(&uid) {
             return;
         }
         let older = self.pods.get(&uid).is_some_and(|known| is_older(pod, known));
@@ -174,10 +177,14 @@ impl State {
         let asked = pod.metadata.deletion_grace_period_seconds;
         let spec = pod.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds);
         let grace = asked.or(spec).and_then(|seconds| u64::try_from(seconds).ok()).unwrap_or(30);
-        self.removed.retain(|(removed, _)| *removed != uid);
-        self.removed.push_back((uid, Duration::from_secs(grace)));
-        if self.removed.len() > REMEMBERED {
-            self.removed.pop_front();
+        let removed = Arc::make_mut(&mut self.removed);
+        if removed.insert(uid.clone(), Duration::from_secs(grace)).is_none() {
+            self.burials.push_back(uid);
+        }
+        if self.burials.len() > REMEMBERED
+            && let Some(oldest) = self.burials.pop_front()
+        {
+            removed.remove(&oldest);
         }
     }
 }
@@ -270,6 +277,19 @@ mod tests {
         last.metadata.deletion_grace_period_seconds = Some(0);
         state.see(Seen::Deleted(last));
         assert_eq!(state.removed().values().next(), Some(&Duration::ZERO));
+    }
+
+    #[test]
+    fn the_oldest_of_many_deletions_is_forgotten() {
+        let mut state = State::default();
+        list(&mut state, &[]);
+        for n in 0..=REMEMBERED {
+            state.see(Seen::Deleted(pod(&format!("p{n}"), 2)));
+            state.see(Seen::Deleted(pod("p7", 3)));
+        }
+        let removed = state.removed();
+        let holds = |uid: &str| removed.contains_key(&PodUid::new(uid).unwrap());
+        assert_eq!((removed.len(), holds("p0"), holds("p1"), holds("p7")), (REMEMBERED, false, true, true));
     }
 
     proptest! {

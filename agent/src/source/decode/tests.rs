@@ -113,11 +113,13 @@ fn broken_syntax_is_named_with_its_place() {
 }
 
 #[test]
-fn data_is_recognised_by_name_only() {
+fn a_secret_is_data_that_is_never_shown() {
     let text =
         "apiVersion: v1\nkind: Secret\nmetadata: {name: s, namespace: ns}\nstringData: {password: hunter2}\n";
     let secret = decode(text.as_bytes(), false).unwrap();
-    assert_eq!(secret, Manifest::Secret(Named { namespace: "ns".into(), name: "s".into() }));
+    let Manifest::Object(reference, data) = &secret else { panic!("{secret:?}") };
+    assert_eq!((reference.kind.word(), reference.namespace.as_str()), ("secret", "ns"));
+    assert_eq!(data.values["password"].bytes(), b"hunter2");
     assert!(!format!("{secret:?}").contains("hunter2"));
 }
 

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use nix::libc::{O_CLOEXEC, O_NOCTTY, O_NONBLOCK};
 
 use super::hints::{Hint, Hints};
-use super::judge::judge;
+use super::judge::{Ground, judge};
 use super::scan::{Known, Look, Seen, Stamp};
 use crate::source::decode::MAX_MANIFEST_BYTES;
 use crate::source::desired::Problem;
@@ -42,7 +42,7 @@ const WRITER_LIMIT: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct Directory {
     pub(super) path: PathBuf,
-    pub(super) node: String,
+    pub(super) ground: Ground,
     pub(super) known: BTreeMap<PathBuf, Known>,
     pub(super) hints: Hints,
     pub(super) wall: Timestamp,
@@ -153,7 +153,7 @@ impl Directory {
         if self.known.get(path).and_then(|known| known.digest.as_ref()) == Some(&digest) {
             return Seen::Same { stamp };
         }
-        Seen::Judged { stamp, digest: Some(digest), outcome: judge(bytes, path, &self.node, self.wall) }
+        Seen::Judged { stamp, digest: Some(digest), outcome: judge(bytes, path, &self.ground, self.wall) }
     }
 
     /// How long the file is better left alone, if it is.

@@ -1,22 +1,25 @@
-//! Decides from one look after another which pods are desired.
+//! Decides from one look after another which pods are desired, and which objects there are for them.
 //!
 //! A file that cannot be used keeps the generation that it had. A file that is gone is believed only when a
 //! second look, at least [`ABSENCE`] later, does not see it either. While the directory cannot be read nothing
 //! changes at all. Of several files that want one name the one whose pod is already there stays, else the
-//! first by name.
+//! first by name; and likewise with ConfigMaps and Secrets.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::judge::Good;
 use super::origin;
 use crate::clock::{self, Now};
+use crate::objects::manifests::Found;
 use crate::source::desired::{Desired, DesiredPod, Problem};
 use crate::source::fnv::Fnv128a;
 use crate::source::static_pod::same_manifest;
 
 mod claims;
+mod data;
 
 /// How long a file must have been gone before its pod is given up: longer than any editor needs between
 /// removing the old file and moving the new one in place.
@@ -53,7 +56,7 @@ pub(super) enum Seen {
     /// Somebody is writing to it, or may be; look again after so long.
     Busy { again: Duration },
     /// New content, and what it wants. Without a stamp the next look reads it again.
-    Judged { stamp: Option<Stamp>, digest: Option<Fnv128a>, outcome: Result<Arc<DesiredPod>, Vec<Problem>> },
+    Judged { stamp: Option<Stamp>, digest: Option<Fnv128a>, outcome: Result<Good, Vec<Problem>> },
 }
 
 /// What a look must know of a file that was there before.
@@ -71,7 +74,7 @@ struct Record {
     stamp: Option<Stamp>,
     digest: Option<Fnv128a>,
     /// The newest generation that could be used.
-    good: Option<Arc<DesiredPod>>,
+    good: Option<Good>,
     /// What is wrong with the present content.
     problems: Vec<Problem>,
     presence: Presence,
@@ -93,6 +96,8 @@ pub(super) struct State {
     records: BTreeMap<PathBuf, Record>,
     /// Which file a full name belongs to.
     owners: BTreeMap<String, PathBuf>,
+    /// ConfigMaps and Secrets.
+    data: data::Data,
     readable: bool,
     desired: Arc<Desired>,
 }
@@ -103,15 +108,21 @@ impl State {
         let mut records = BTreeMap::new();
         for pod in pods {
             let path = origin(&pod).to_owned();
-            records.insert(path, Record { good: Some(pod), ..Record::default() });
+            records.insert(path, Record { good: Some(Good::Pod(pod)), ..Record::default() });
         }
         let claims = claims::settle(&records, &BTreeMap::new());
         let desired = Desired { pods: claims.pods, problems: claims.problems, ..Desired::default() };
-        Self { records, owners: claims.owners, readable: true, desired: Arc::new(desired) }
+        let data = data::Data::default();
+        Self { records, owners: claims.owners, data, readable: true, desired: Arc::new(desired) }
     }
 
     pub(super) fn desired(&self) -> &Arc<Desired> {
         &self.desired
+    }
+
+    /// ConfigMaps and Secrets of all files; none before the first look.
+    pub(super) fn objects(&self) -> Option<Found> {
+        self.desired.synced.then(|| Arc::clone(&self.data.found))
     }
 
     /// What the next look needs to know.
@@ -145,9 +156,11 @@ pub(super) fn decide(before: &State, look: Look, now: &Now) -> State {
     let claims = claims::settle(&records, &before.owners);
     problems.extend(records.values().flat_map(broken));
     problems.extend(claims.problems);
+    let data = data::settle(&records, &before.data);
+    problems.extend(data.problems.iter().cloned());
     let synced = before.desired.synced || readable;
     let desired = Desired { synced, pods: claims.pods, problems, ..Desired::default() };
-    State { records, owners: claims.owners, readable, desired: Arc::new(desired) }
+    State { records, owners: claims.owners, data, readable, desired: Arc::new(desired) }
 }
 
 /// An absence that could not be watched all along is no absence.
@@ -189,7 +202,7 @@ fn seen_again(before: Option<&Record>, seen: Seen) -> Record {
         Seen::Busy { again } => Record { stamp: None, presence: Presence::Busy { again }, ..before },
         Seen::Judged { stamp, digest, outcome } => {
             let (good, problems) = match outcome {
-                Ok(pod) => (Some(newer(before.good, pod)), Vec::new()),
+                Ok(good) => (Some(newest(before.good, good)), Vec::new()),
                 Err(problems) => (before.good, problems),
             };
             Record { stamp, digest, good, problems, presence: Presence::There }
@@ -197,12 +210,20 @@ fn seen_again(before: Option<&Record>, seen: Seen) -> Record {
     }
 }
 
+fn newest(before: Option<Good>, read: Good) -> Good {
+    match (before, read) {
+        (Some(Good::Pod(before)), Good::Pod(read)) => Good::Pod(newer(before, read)),
+        (Some(before), read) if before == read => before,
+        (_, read) => read,
+    }
+}
+
 /// The same manifest is the same pod, with the time at which it was first seen and the defaults that it was
 /// admitted with; only what holds it is judged by the version of the agent that runs now.
-fn newer(before: Option<Arc<DesiredPod>>, read: Arc<DesiredPod>) -> Arc<DesiredPod> {
+fn newer(before: Arc<DesiredPod>, read: Arc<DesiredPod>) -> Arc<DesiredPod> {
     match before {
-        Some(before) if same_manifest(&before, &read) && before.held == read.held => before,
-        Some(before) if same_manifest(&before, &read) => {
+        before if same_manifest(&before, &read) && before.held == read.held => before,
+        before if same_manifest(&before, &read) => {
             Arc::new(DesiredPod { held: read.held.clone(), ..DesiredPod::clone(&before) })
         }
         _ => read,

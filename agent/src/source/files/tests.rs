@@ -94,7 +94,7 @@ async fn a_pass_reads_manifests_and_says_what_is_wrong_with_the_others() {
     let mut bench = Bench::new();
     bench.write("web.yaml", manifest("web", "i"));
     bench.write(".hidden.yaml", manifest("hidden", "i"));
-    bench.write("map.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: m}\n");
+    bench.write("map.yaml", "apiVersion: v1\nkind: Secret\nmetadata: {name: m}\ndata: {k: c4nary!}\n");
     bench.write(
         "port.yaml",
         manifest("bad", "i").replace("image: i", "image: i, ports: [{containerPort: x}]"),
@@ -106,7 +106,7 @@ async fn a_pass_reads_manifests_and_says_what_is_wrong_with_the_others() {
     assert_eq!(
         bench.problems(),
         [
-            "map.yaml: kind: is ConfigMap: ConfigMap and Secret files are not used yet, a pod that refers to one waits in Pending",
+            "map.yaml: data[k]: is not base64",
             "port.yaml: spec.containers[0].ports[0].containerPort: invalid type: string \"x\", expected i32",
             "sub: is a directory, expected a regular file",
             "z-link.yaml: metadata.name: default/web-n is already defined by web.yaml",

@@ -2,26 +2,30 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{Container, ContainerPort, EnvVar, Lifecycle, ResourceRequirements};
+use k8s_openapi::api::core::v1::{
+    Container, ContainerPort, EnvFromSource, EnvVar, EnvVarSource, Lifecycle, ResourceRequirements,
+};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 use super::{Filled, Holds, security, volume};
+use crate::pod::resources::HUGEPAGES;
 
 pub(super) fn container(at: &str, container: &Container, holds: &mut Holds) {
     #[rustfmt::skip]
     let Container {
-        args, command, env, env_from, image: _, image_pull_policy: _, lifecycle, liveness_probe,
+        args: _, command: _, env, env_from, image: _, image_pull_policy: _, lifecycle, liveness_probe,
         name: _, ports, readiness_probe, resize_policy: _, resources, restart_policy,
         restart_policy_rules, security_context, startup_probe, stdin: _, stdin_once: _,
         termination_message_path: _, termination_message_policy: _, tty: _, volume_devices,
         volume_mounts, working_dir: _,
     } = container;
-    expandable(at, "command", command, holds);
-    expandable(at, "args", args, holds);
     for (index, variable) in env.iter().flatten().enumerate() {
         environment(&format!("{at}.env[{index}]"), variable, holds);
     }
-    holds.hold_if(env_from.filled(), at, "envFrom");
+    for source in env_from.iter().flatten() {
+        // All of it is built; taken apart so that a new field is noticed.
+        let EnvFromSource { config_map_ref: _, prefix: _, secret_ref: _ } = source;
+    }
     for port in ports.iter().flatten() {
         // All of a port is built; taken apart so that a new field is noticed.
         let ContainerPort { container_port: _, host_ip: _, host_port: _, name: _, protocol: _ } = port;
@@ -44,45 +48,33 @@ pub(super) fn container(at: &str, container: &Container, holds: &mut Holds) {
     volume_mounts.iter().flatten().for_each(volume::mount);
 }
 
-/// `$(NAME)` and `$$` mean something else after expansion, so text with them cannot be passed on as it is.
-fn needs_expansion(text: &str) -> bool {
-    text.contains("$(") || text.contains("$$")
-}
-
-fn expandable(at: &str, name: &str, words: &Option<Vec<String>>, holds: &mut Holds) {
-    for (index, word) in words.iter().flatten().enumerate() {
-        holds.hold_if(needs_expansion(word), at, &format!("{name}[{index}]"));
-    }
-}
-
 fn environment(at: &str, variable: &EnvVar, holds: &mut Holds) {
-    let EnvVar { name: _, value, value_from } = variable;
-    holds.hold_if(value.as_deref().is_some_and(needs_expansion), at, "value");
-    holds.hold_if(value_from.is_some(), at, "valueFrom");
+    let EnvVar { name: _, value: _, value_from } = variable;
+    let Some(from) = value_from else { return };
+    let EnvVarSource {
+        config_map_key_ref: _,
+        field_ref: _,
+        file_key_ref,
+        resource_field_ref: _,
+        secret_key_ref: _,
+    } = from;
+    holds.hold_if(file_key_ref.is_some(), at, "valueFrom.fileKeyRef");
 }
 
-fn requirements(at: &str, resources: &ResourceRequirements, holds: &mut Holds) {
+pub(super) fn requirements(at: &str, resources: &ResourceRequirements, holds: &mut Holds) {
     let ResourceRequirements { claims, limits, requests } = resources;
     holds.hold_if(claims.filled(), at, "claims");
-    beyond_cpu_and_memory(at, "limits", limits, holds);
-    beyond_cpu_and_memory(at, "requests", requests, holds);
+    of_devices(at, "limits", limits, holds);
+    of_devices(at, "requests", requests, holds);
 }
 
-fn beyond_cpu_and_memory(
-    at: &str,
-    list: &str,
-    quantities: &Option<BTreeMap<String, Quantity>>,
-    holds: &mut Holds,
-) {
+/// Resources that are not the node's own. A limit of ephemeral-storage is kept by eviction, not by the runtime.
+fn of_devices(at: &str, list: &str, quantities: &Option<BTreeMap<String, Quantity>>, holds: &mut Holds) {
     for name in quantities.iter().flatten().map(|(name, _)| name) {
-        holds.hold_if(name != "cpu" && name != "memory", at, &format!("{list}[{name}]"));
+        let own =
+            matches!(name.as_str(), "cpu" | "memory" | "ephemeral-storage") || name.starts_with(HUGEPAGES);
+        holds.hold_if(!own, at, &format!("{list}[{name}]"));
     }
-}
-
-/// Whether resource requirements ask for anything.
-pub(super) fn asks(resources: &ResourceRequirements) -> bool {
-    let ResourceRequirements { claims, limits, requests } = resources;
-    claims.filled() || limits.filled() || requests.filled()
 }
 
 fn hooks(at: &str, lifecycle: &Lifecycle, holds: &mut Holds) {

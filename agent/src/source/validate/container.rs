@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use k8s_openapi::api::core::v1::{Container, EnvVar, VolumeMount};
+use k8s_openapi::api::core::v1::{Container, VolumeMount};
 
-use super::{Faults, names, ports, probes, resources, security, volumes};
+use super::{Faults, environment, names, ports, probes, resources, security, volumes};
 
 pub(super) fn container(
     at: &str,
@@ -17,9 +17,7 @@ pub(super) fn container(
     image(at, item, faults);
     let policy = item.termination_message_policy.as_deref();
     faults.one_of(format!("{at}.terminationMessagePolicy"), policy, &["File", "FallbackToLogsOnError"]);
-    for (index, variable) in item.env.iter().flatten().enumerate() {
-        environment(&format!("{at}.env[{index}]"), variable, faults);
-    }
+    environment::environment(at, item, faults);
     ports::ports(at, item.ports.as_deref().unwrap_or_default(), faults);
     if let Some(requirements) = &item.resources {
         resources::requirements(&format!("{at}.resources"), requirements, faults);
@@ -56,22 +54,6 @@ fn image(at: &str, item: &Container, faults: &mut Faults) {
     }
     let policy = item.image_pull_policy.as_deref();
     faults.one_of(format!("{at}.imagePullPolicy"), policy, &["Always", "IfNotPresent", "Never"]);
-}
-
-fn environment(at: &str, variable: &EnvVar, faults: &mut Faults) {
-    faults.check(format!("{at}.name"), names::variable(&variable.name));
-    let Some(from) = &variable.value_from else { return };
-    let both = variable.value.as_ref().is_some_and(|value| !value.is_empty());
-    faults.add_if(both, format!("{at}.valueFrom"), "cannot be combined with a value");
-    let sources = [
-        from.config_map_key_ref.is_some(),
-        from.field_ref.is_some(),
-        from.file_key_ref.is_some(),
-        from.resource_field_ref.is_some(),
-        from.secret_key_ref.is_some(),
-    ];
-    let named = sources.into_iter().filter(|named| *named).count();
-    faults.add_if(named != 1, format!("{at}.valueFrom"), format!("names {named} sources, expected one"));
 }
 
 fn mounts(at: &str, mounts: &[VolumeMount], volumes: &BTreeSet<&str>, faults: &mut Faults) {

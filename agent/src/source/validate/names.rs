@@ -25,7 +25,7 @@ fn bounded(text: &str, edge: fn(u8) -> bool, inner: &[u8]) -> bool {
 }
 
 /// RFC 1123 label: `[a-z0-9]([-a-z0-9]*[a-z0-9])?`, at most 63.
-pub(super) fn label(text: &str) -> Result<(), String> {
+pub(crate) fn label(text: &str) -> Result<(), String> {
     length(text, LABEL)?;
     if bounded(text, lower_or_digit, b"-") {
         return Ok(());
@@ -36,7 +36,7 @@ pub(super) fn label(text: &str) -> Result<(), String> {
 }
 
 /// RFC 1123 subdomain: labels of any length joined by dots, at most 253 in all.
-pub(super) fn subdomain(text: &str) -> Result<(), String> {
+pub(crate) fn subdomain(text: &str) -> Result<(), String> {
     length(text, SUBDOMAIN)?;
     if text.split('.').all(|part| bounded(part, lower_or_digit, b"-")) {
         return Ok(());
@@ -95,6 +95,19 @@ pub(super) fn variable(text: &str) -> Result<(), String> {
     Err(format!("is {text:?}, expected printable ASCII characters without '='"))
 }
 
+/// A key of a ConfigMap or a Secret: at most 253 of `[-._a-zA-Z0-9]`, not `.` and no `..` at its start.
+pub(super) fn key(text: &str) -> Result<(), String> {
+    if text.is_empty() {
+        return Err("is missing".to_owned());
+    }
+    length(text, SUBDOMAIN)?;
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    if text.bytes().all(plain) && text != "." && !text.starts_with("..") {
+        return Ok(());
+    }
+    Err(format!("is {text:?}, expected letters, digits, '-', '_' and '.', and not '.' or '..'"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,7 +117,7 @@ mod tests {
         type Rule = fn(&str) -> Result<(), String>;
         let long = "a".repeat(64);
         let dotted = format!("{}.{}", "a".repeat(126), "b".repeat(127));
-        let cases: [(Rule, &[&str], &[&str]); 6] = [
+        let cases: [(Rule, &[&str], &[&str]); 7] = [
             (label, &["a", "0", "a-1", &long[1..]], &["", "-a", "a-", "A", "a.b", "a_b", "é", &long]),
             (subdomain, &["a", "a.b-c.0"], &["", ".a", "a.", "a..b", "a.-b", "A", "a/b", &dotted]),
             (
@@ -114,6 +127,7 @@ mod tests {
             ),
             (label_value, &["", "A", "a_b.c"], &["-", "a ", "a/b", &long]),
             (port_name, &["http", "a-1", "1a"], &["", "1", "a--b", "-a", "HTTP", "sixteen-letters1"]),
+            (key, &["a", ".a", "A_b-1.c", "a.."], &["", ".", "..", "..a", "a/b", "é", &dotted, "a b"]),
             (variable, &["A", "a.b-c", "1", " "], &["", "A=B", "é", "a\tb"]),
         ];
         for (index, (rule, good, bad)) in cases.into_iter().enumerate() {

@@ -1,11 +1,10 @@
 //! What may be wrong with a pod's spec outside of its containers and volumes.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1::{PodSpec, Toleration};
 
-use super::{Faults, container, names, ports, resources, security, volumes};
+use super::{Faults, container, host, names, ports, resources, security, volumes};
 
 /// Longest time in seconds that upstream takes for a deadline: that of a 32-bit signed integer.
 const MAX_DEADLINE_SECONDS: i64 = i32::MAX as i64;
@@ -20,7 +19,7 @@ pub(super) fn spec(spec: &PodSpec, faults: &mut Faults) {
         let reason = format!("is {seconds}, expected 1 to {MAX_DEADLINE_SECONDS}");
         faults.add("spec.activeDeadlineSeconds", reason);
     }
-    host(spec, faults);
+    host::spec(spec, faults);
     faults.one_of(
         "spec.preemptionPolicy",
         spec.preemption_policy.as_deref(),
@@ -35,39 +34,15 @@ pub(super) fn spec(spec: &PodSpec, faults: &mut Faults) {
         security::pod(context, faults);
     }
     if let Some(requirements) = &spec.resources {
-        resources::requirements("spec.resources", requirements, faults);
+        resources::of_the_whole(spec, requirements, faults);
+    }
+    resources::overhead(spec.overhead.as_ref(), faults);
+    if let Some(class) = spec.runtime_class_name.as_deref().filter(|class| !class.is_empty()) {
+        faults.check("spec.runtimeClassName", names::subdomain(class));
     }
     let volumes = volumes::volumes(spec.volumes.as_deref().unwrap_or_default(), faults);
     containers(spec, &volumes, faults);
     ports::host_ports(spec, faults);
-}
-
-fn host(spec: &PodSpec, faults: &mut Faults) {
-    let labels = [("spec.hostname", &spec.hostname), ("spec.subdomain", &spec.subdomain)];
-    for (field, value) in labels {
-        if let Some(value) = value.as_deref().filter(|value| !value.is_empty()) {
-            faults.check(field, names::label(value));
-        }
-    }
-    let shared = spec.share_process_namespace == Some(true) && spec.host_pid == Some(true);
-    faults.add_if(shared, "spec.shareProcessNamespace", "cannot be combined with hostPID");
-    let host = [spec.host_network, spec.host_pid, spec.host_ipc].contains(&Some(true));
-    faults.add_if(
-        host && spec.host_users == Some(false),
-        "spec.hostUsers",
-        "false cannot be combined with hostNetwork, hostPID or hostIPC",
-    );
-    for (index, alias) in spec.host_aliases.iter().flatten().enumerate() {
-        let field = format!("spec.hostAliases[{index}].ip");
-        faults.add_if(alias.ip.parse::<IpAddr>().is_err(), field, "is not an IP address");
-    }
-    let none = spec.dns_policy.as_deref() == Some("None");
-    let servers = spec.dns_config.iter().flat_map(|config| config.nameservers.iter().flatten()).count();
-    faults.add_if(
-        none && servers == 0,
-        "spec.dnsConfig.nameservers",
-        "is missing, dnsPolicy None needs at least one",
-    );
 }
 
 fn selector(spec: &PodSpec, faults: &mut Faults) {
@@ -110,6 +85,9 @@ fn containers(spec: &PodSpec, volumes: &BTreeSet<&str>, faults: &mut Faults) {
         for (index, item) in containers.iter().enumerate() {
             let at = format!("spec.{list}[{index}]");
             container::container(&at, item, volumes, list == "initContainers", faults);
+            if let Some(context) = &item.security_context {
+                security::proc_mount(&at, context, spec.host_users != Some(false), faults);
+            }
             if !item.name.is_empty() {
                 faults.unique(&mut seen, item.name.as_str(), format!("{at}.name"), "container name");
             }

@@ -2,12 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use k8s_openapi::api::core::v1::{PodSecurityContext, SeccompProfile, SecurityContext};
+use k8s_openapi::api::core::v1::{AppArmorProfile, PodSecurityContext, SeccompProfile, SecurityContext};
 
 use super::{Faults, volumes};
+use crate::pod::security::sysctl;
 
 /// Users and groups have 31 bits.
 const MAX_ID: i64 = i32::MAX as i64;
+/// Longest name of an AppArmor profile, in bytes: the kernel's longest path less one.
+const MAX_PROFILE: usize = 4095;
 
 pub(super) fn pod(context: &PodSecurityContext, faults: &mut Faults) {
     let at = "spec.securityContext";
@@ -22,12 +25,25 @@ pub(super) fn pod(context: &PodSecurityContext, faults: &mut Faults) {
     let policy = context.fs_group_change_policy.as_deref();
     faults.one_of(format!("{at}.fsGroupChangePolicy"), policy, &["Always", "OnRootMismatch"]);
     seccomp(at, context.seccomp_profile.as_ref(), faults);
+    app_armor(at, context.app_armor_profile.as_ref(), faults);
     let mut names = BTreeSet::new();
     for (index, sysctl) in context.sysctls.iter().flatten().enumerate() {
         let field = format!("{at}.sysctls[{index}].name");
         faults.add_if(sysctl.name.is_empty(), field.as_str(), "is missing");
+        let odd = !sysctl.name.is_empty() && !sysctl::is_name(&sysctl.name);
+        faults.add_if(odd, field.as_str(), format!("is {:?}, no name of a sysctl", sysctl.name));
         faults.unique(&mut names, sysctl.name.as_str(), field, "sysctl");
     }
+}
+
+/// An open /proc is for users that are nobody on the host.
+pub(super) fn proc_mount(at: &str, context: &SecurityContext, host_users: bool, faults: &mut Faults) {
+    let open = context.proc_mount.as_deref() == Some("Unmasked");
+    faults.add_if(
+        open && host_users,
+        format!("{at}.securityContext.procMount"),
+        "Unmasked needs hostUsers: false",
+    );
 }
 
 pub(super) fn container(at: &str, context: &SecurityContext, faults: &mut Faults) {
@@ -35,6 +51,7 @@ pub(super) fn container(at: &str, context: &SecurityContext, faults: &mut Faults
     id(at, "runAsGroup", context.run_as_group, faults);
     faults.one_of(format!("{at}.procMount"), context.proc_mount.as_deref(), &["Default", "Unmasked"]);
     seccomp(at, context.seccomp_profile.as_ref(), faults);
+    app_armor(at, context.app_armor_profile.as_ref(), faults);
     let contained = context.allow_privilege_escalation == Some(false);
     let field = format!("{at}.allowPrivilegeEscalation");
     faults.add_if(
@@ -64,6 +81,23 @@ fn seccomp(at: &str, profile: Option<&SeccompProfile>, faults: &mut Faults) {
             faults.check(format!("{at}.localhostProfile"), volumes::inner_path(path))
         }
         (_, Some(_)) => faults.add(format!("{at}.localhostProfile"), "is for type Localhost only"),
+        (_, None) => {}
+    }
+}
+
+fn app_armor(at: &str, profile: Option<&AppArmorProfile>, faults: &mut Faults) {
+    let Some(profile) = profile else { return };
+    let at = format!("{at}.appArmorProfile");
+    let kind = profile.type_.as_str();
+    faults.one_of(format!("{at}.type"), Some(kind), &["RuntimeDefault", "Unconfined", "Localhost"]);
+    let field = format!("{at}.localhostProfile");
+    match (kind, profile.localhost_profile.as_deref()) {
+        ("Localhost", None | Some("")) => faults.add(field, "is missing"),
+        ("Localhost", Some(name)) => {
+            faults.add_if(name.trim() != name, field.as_str(), "begins or ends with blanks");
+            faults.add_if(name.len() > MAX_PROFILE, field, format!("is longer than {MAX_PROFILE} bytes"));
+        }
+        (_, Some(_)) => faults.add(field, "is for type Localhost only"),
         (_, None) => {}
     }
 }

@@ -61,6 +61,9 @@ fn valid_pods_have_no_faults() {
         container(
             json!({"livenessProbe": {"tcpSocket": {"port": "web"}}, "lifecycle": {"preStop": {"sleep": {"seconds": 0}}}}),
         ),
+        json!({"spec": {"hostUsers": false, "securityContext": {"appArmorProfile": {"type": "RuntimeDefault"},
+            "sysctls": [{"name": "net/ipv4/conf/eth0.1/x", "value": ""}]},
+            "containers": [{"name": "c", "image": "i", "securityContext": {"procMount": "Unmasked"}}]}}),
         json!({"spec": {"volumes": [{"name": "v"}, {"name": "m", "configMap": {"name": "m"}}],
             "containers": [{"name": "c", "image": "i", "volumeMounts": [{"name": "v", "mountPath": "/v", "subPath": "a/b"}]}]}}),
     ] {
@@ -96,6 +99,72 @@ fn names_and_metadata() {
 }
 
 #[test]
+fn names_of_the_pod_and_dns() {
+    check(
+        json!({"spec": {
+            "hostnameOverride": "A", "setHostnameAsFQDN": true, "hostNetwork": true,
+            "hostAliases": [{"ip": "x", "hostnames": ["good.example", "b_d"]}],
+        }}),
+        &[
+            "spec.hostAliases[0].ip: is not an IP address",
+            "spec.hostAliases[0].hostnames: is \"b_d\", expected lower case letters, digits, '-' and '.', with a letter or digit at either end of each part",
+            "spec.hostnameOverride: is \"A\", expected lower case letters, digits, '-' and '.', with a letter or digit at either end of each part",
+            "spec.hostnameOverride: cannot be combined with hostNetwork",
+            "spec.hostnameOverride: cannot be combined with setHostnameAsFQDN",
+        ],
+    );
+    let many: Vec<_> = (0..33).map(|number| format!("s{number}")).collect();
+    check(
+        json!({"spec": {"dnsConfig": {
+            "nameservers": ["1.1.1.1", "::1", "x", "2.2.2.2"], "searches": many, "options": [{"value": "x"}],
+        }}}),
+        &[
+            "spec.dnsConfig.nameservers: has 4 entries, expected at most 3",
+            "spec.dnsConfig.nameservers[2]: is not an IP address",
+            "spec.dnsConfig.searches: has 33 entries, expected at most 32",
+            "spec.dnsConfig.options[0].name: is missing",
+        ],
+    );
+    check(json!({"spec": {"dnsConfig": {"searches": [".", "_tcp.a.", "a.b"]}}}), &[]);
+}
+
+#[test]
+fn environments() {
+    let from = |from: serde_json::Value| json!({"name": "V", "valueFrom": from});
+    check(
+        container(json!({"env": [
+            from(json!({"fieldRef": {"fieldPath": "metadata.labels['a/b']"}})),
+            from(json!({"fieldRef": {"fieldPath": "status.hostIPs"}})),
+            from(json!({"resourceFieldRef": {"resource": "limits.cpu", "divisor": "1m"}})),
+            from(json!({"resourceFieldRef": {"resource": "requests.hugepages-2Mi", "divisor": "1Mi"}})),
+            from(json!({"secretKeyRef": {"name": "s", "key": ".k"}})),
+        ], "envFrom": [{"prefix": "a-", "configMapRef": {"name": "m"}}]})),
+        &[],
+    );
+    check(
+        container(json!({"env": [
+            from(json!({"fieldRef": {"fieldPath": "metadata.labels"}})),
+            from(json!({"fieldRef": {"fieldPath": "spec.hostname", "apiVersion": "v2"}})),
+            from(json!({"resourceFieldRef": {"resource": "limits.gpu"}})),
+            from(json!({"resourceFieldRef": {"resource": "limits.cpu", "divisor": "1Mi"}})),
+            from(json!({"secretKeyRef": {"name": "", "key": ""}})),
+        ], "envFrom": [{"prefix": "a=", "configMapRef": {"name": "M"}}, {}]})),
+        &[
+            "spec.containers[0].env[0].valueFrom.fieldRef.fieldPath: is \"metadata.labels\", which no variable can have",
+            "spec.containers[0].env[1].valueFrom.fieldRef.fieldPath: is \"spec.hostname\", which no variable can have",
+            "spec.containers[0].env[1].valueFrom.fieldRef.apiVersion: is \"v2\", expected v1",
+            "spec.containers[0].env[2].valueFrom.resourceFieldRef.resource: is \"limits.gpu\", which no variable can have",
+            "spec.containers[0].env[3].valueFrom.resourceFieldRef.divisor: is \"1Mi\", expected one of 1m, 1",
+            "spec.containers[0].env[4].valueFrom.secretKeyRef.name: is missing",
+            "spec.containers[0].env[4].valueFrom.secretKeyRef.key: is missing",
+            "spec.containers[0].envFrom[0].prefix: is \"a=\", expected printable ASCII characters without '='",
+            "spec.containers[0].envFrom[0].configMapRef.name: is \"M\", expected lower case letters, digits, '-' and '.', with a letter or digit at either end of each part",
+            "spec.containers[0].envFrom[1]: names 0 sources, expected one",
+        ],
+    );
+}
+
+#[test]
 fn pod_fields() {
     check(
         json!({"spec": {
@@ -123,6 +192,15 @@ fn pod_fields() {
             "spec.securityContext.fsGroup: is 4294967296, expected 0 to 2147483647",
             "spec.securityContext.supplementalGroups[1]: is -2, expected 0 to 2147483647",
             "spec.securityContext.seccompProfile.localhostProfile: is missing",
+        ],
+    );
+    check(
+        json!({"spec": {"securityContext": {"appArmorProfile": {"type": "Other"},
+            "sysctls": [{"name": "a.b", "value": "1"}, {"name": "a b", "value": "1"}, {"name": "a.b", "value": "2"}]}}}),
+        &[
+            "spec.securityContext.appArmorProfile.type: is \"Other\", expected RuntimeDefault, Unconfined or Localhost",
+            "spec.securityContext.sysctls[1].name: is \"a b\", no name of a sysctl",
+            "spec.securityContext.sysctls[2].name: is a duplicate sysctl",
         ],
     );
     check(
@@ -165,6 +243,14 @@ fn container_fields() {
         &[
             "spec.containers[0].securityContext.procMount: is \"x\", expected Default or Unmasked",
             "spec.containers[0].securityContext.allowPrivilegeEscalation: cannot be false with privileged",
+        ],
+    );
+    check(
+        container(json!({"securityContext": {"procMount": "Unmasked",
+            "appArmorProfile": {"type": "Localhost", "localhostProfile": " p"}}})),
+        &[
+            "spec.containers[0].securityContext.appArmorProfile.localhostProfile: begins or ends with blanks",
+            "spec.containers[0].securityContext.procMount: Unmasked needs hostUsers: false",
         ],
     );
     check(
@@ -223,6 +309,31 @@ fn a75_resources() {
             "spec.containers[0].resources.requests[memory]: \"1e999\": quantity is too large",
             "spec.containers[0].resources.requests[cpu]: is more than the limit",
             "spec.containers[0].resources.requests[example.com/other]: needs a limit of the same amount",
+        ],
+    );
+    check(
+        container(
+            json!({"resources": {"limits": {"hugepages-2Mi": "2Mi"}, "requests": {"hugepages-2Mi": "2Mi"}}}),
+        ),
+        &["spec.containers[0].resources: huge pages need cpu or memory beside them"],
+    );
+    let container =
+        json!({"name": "c", "image": "i", "resources": {"limits": {"cpu": "2", "memory": "1Gi"}}});
+    let whole = json!({"limits": {"cpu": "1", "memory": "4Gi", "ephemeral-storage": "1"}, "requests": {"memory": "1Gi"}});
+    check(
+        json!({"spec": {"containers": [container.clone(), container], "resources": whole}}),
+        &[
+            "spec.resources: ephemeral-storage cannot be asked for by a pod as a whole",
+            "spec.resources.requests[memory]: is less than its containers ask for together",
+            "spec.resources.limits[cpu]: is less than the limit of a container",
+        ],
+    );
+    check(
+        json!({"spec": {"overhead": {"cpu": "-1", "gpu": "1"}, "runtimeClassName": "Kata"}}),
+        &[
+            "spec.overhead[cpu]: is -1, expected at least 0",
+            "spec.overhead[gpu]: is not a resource: expected cpu, memory, ephemeral-storage, hugepages-SIZE or domain/name",
+            "spec.runtimeClassName: is \"Kata\", expected lower case letters, digits, '-' and '.', with a letter or digit at either end of each part",
         ],
     );
 }

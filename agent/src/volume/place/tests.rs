@@ -156,7 +156,7 @@ fn a24_a33_on_a_real_file_system_in_memory() {
         assert!(found(&RealDisk, &place, &volume).unwrap().is_some());
     }
     assert_eq!(RealDisk.remove_tree(root.path()).unwrap_err().kind(), io::ErrorKind::CrossesDevices);
-    crate::volume::tear_down::unmount(&RealDisk, &root.path().join("pods/u1/volumes")).unwrap();
+    crate::volume::tear_down::unmount(&RealDisk, &root.path().join("pods/u1")).unwrap();
     assert!(!dir.exists() && RealDisk.mounts(root.path()).unwrap().is_empty());
 }
 

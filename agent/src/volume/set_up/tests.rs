@@ -38,11 +38,14 @@ struct State {
     forbidden: usize,
     requests: Vec<(String, Value)>,
     tokens: usize,
+    /// Further objects, by path.
+    objects: BTreeMap<&'static str, Value>,
 }
 
 impl Default for State {
     fn default() -> Self {
-        Self { ca: Some("CA"), refused: None, hangs: false, forbidden: 0, requests: Vec::new(), tokens: 0 }
+        let (requests, objects) = (Vec::new(), BTreeMap::new());
+        Self { ca: Some("CA"), refused: None, hangs: false, forbidden: 0, requests, tokens: 0, objects }
     }
 }
 
@@ -92,6 +95,10 @@ impl Server {
                         "status": { "token": format!("{token}-{}", state.tokens), "expirationTimestamp": null } }))
                 }
             },
+            (Method::GET, path) if path.contains("/ns/secrets/") || path.contains("/ns/configmaps/") => {
+                let found = state.objects.get(path);
+                found.map_or_else(|| refused(404, "NotFound", "not found"), ok)
+            }
             (method, path) => refused(403, "Forbidden", &format!("{method} {path}")),
         }
     }
@@ -143,7 +150,11 @@ impl Ground {
     }
 
     fn file(&self, name: &str) -> String {
-        let dir = PathBuf::from("/r/pods/u1/volumes/kubernetes.io~projected/kube-api-access-x7k2p");
+        self.file_in("kubernetes.io~projected/kube-api-access-x7k2p", name)
+    }
+
+    fn file_in(&self, volume: &str, name: &str) -> String {
+        let dir = PathBuf::from("/r/pods/u1/volumes").join(volume);
         let contents = self.disk.contents(&dir).unwrap();
         let version = current(&contents).expect("a version is in use");
         let Some(Node::File(bytes, _)) = contents.get(&version.join(name)) else { panic!("no {name}") };
@@ -364,3 +375,5 @@ async fn a32_a_token_is_in_memory_only_and_never_shown() {
     let found = ground.disk.files().into_values().any(|bytes| bytes == token.as_bytes());
     assert!(!found && !format!("{volumes:?}").contains(&token));
 }
+
+mod kinds;

@@ -182,6 +182,28 @@ async fn events_tell_each_step_with_the_state_of_the_pod() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn containerds_own_events_name_containers_and_nothing_else() {
+    let fake = Fake::default();
+    assert!(fake.client().task_events().await.err().expect("switched off").is_unimplemented());
+    fake.configure(|switches| (switches.events, switches.task_events) = (false, true));
+    let mut events = fake.client().task_events().await.expect("events");
+    let pod = Pod::created(fake.clone(), "web", &["sh", "-c", "exit 5"]).await;
+    pod.client.start_container(&pod.container).await.expect("start");
+    assert!(fake.wait_until(GRACE, |fake| fake.snapshot().running().is_empty()).await);
+    pod.client.remove_sandbox(&pod.sandbox).await.expect("remove");
+    let mut seen = Vec::new();
+    while seen.len() < 4 {
+        let event = events.next().await.expect("stream goes on").expect("event");
+        seen.push((event.id.to_string(), event.exit));
+    }
+    let (sandbox, container) = (pod.sandbox.to_string(), pod.container.to_string());
+    let expected = [(sandbox.clone(), false), (container.clone(), false), (container, true), (sandbox, true)];
+    assert_eq!(seen, expected);
+    fake.cut_events();
+    assert!(events.next().await.is_none_or(|end| end.is_err()));
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_was_seeded_looks_like_what_a_kubelet_left() {
     let fake = Fake::default();
     let shape = PodShape::static_pod("web", "0123456789abcdef0123456789abcdef");

@@ -3,6 +3,7 @@
 mod absence;
 mod aims;
 mod faults;
+mod objects;
 mod waits;
 
 use pinnace_cri::container::ContainerState;

@@ -18,7 +18,7 @@ impl Bench {
         let changed = Stamp::of(&fs::metadata(root.path().join("a")).unwrap()).changed().unwrap();
         let directory = Directory {
             path: root.path().to_owned(),
-            node: "n".to_owned(),
+            ground: Ground { node: "n".to_owned(), is_alone: true },
             known: BTreeMap::new(),
             hints: Hints::default(),
             wall: changed + Duration::from_millis(millis),

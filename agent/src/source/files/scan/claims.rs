@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use pinnace_cri::id::PodUid;
 
-use super::{Presence, Record};
+use super::{Good, Presence, Record};
 use crate::source::desired::{DesiredPod, Problem};
 
 /// Who got what.
@@ -19,7 +19,12 @@ pub(super) struct Claims {
 
 /// Settles all claims: first those that were granted before, then the others by file name.
 pub(super) fn settle(records: &BTreeMap<PathBuf, Record>, owners: &BTreeMap<String, PathBuf>) -> Claims {
-    let usable = || records.iter().filter_map(|(path, record)| Some((path, record, record.good.as_ref()?)));
+    let usable = || {
+        records.iter().filter_map(|(path, record)| match &record.good {
+            Some(Good::Pod(pod)) => Some((path, record, pod)),
+            Some(Good::Object(..)) | None => None,
+        })
+    };
     let owned = |path: &PathBuf, pod: &DesiredPod| owners.get(&pod.full_name()) == Some(path);
     let old = usable().filter(|(path, _, pod)| owned(path, pod));
     let new = usable().filter(|(path, _, pod)| !owned(path, pod));

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::clock::BootTime;
-use crate::source::files::judge::judge;
+use crate::source::files::judge::{Ground, judge};
 
 /// A directory as a look would see it, and the state that follows from it.
 struct Bench {
@@ -40,7 +40,8 @@ impl Bench {
     fn look(&mut self) {
         let now = self.now();
         let judged = |(path, (text, _)): (&PathBuf, &(String, Known))| {
-            let outcome = judge(text.as_bytes(), path, "n", now.wall);
+            let outcome =
+                judge(text.as_bytes(), path, &Ground { node: "n".into(), is_alone: true }, now.wall);
             (path.clone(), Seen::Judged { stamp: None, digest: None, outcome })
         };
         let files = self.files.iter().map(judged).collect();
@@ -127,7 +128,7 @@ fn a66_a_broken_edit_keeps_the_last_good_generation() {
     bench.write("a", &manifest("web", "i"));
     bench.write("b", &manifest("other", "i"));
     bench.look();
-    for broken in ["", "kind: Pod", "\0", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: m}\n"] {
+    for broken in ["", "kind: Pod", "\0", "apiVersion: v1\nkind: Secret\nmetadata: {name: m}\ntype: 1\n"] {
         bench.write("a", broken);
         bench.look_after(1_000);
         assert_eq!(bench.pods(), ["a=i", "b=i"], "{broken:?}");
@@ -341,4 +342,39 @@ proptest! {
         prop_assert!(bench.state.desired.pods.len() <= bench.files.len());
         prop_assert!(bench.state.desired.pods.len() + unusable >= bench.files.len());
     }
+}
+
+#[test]
+fn objects_are_found_kept_while_broken_and_gone_after_a_second_look() {
+    let mut bench = Bench::new();
+    let map = |value: &str| {
+        format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: m}}\ndata: {{k: {value}}}\n")
+    };
+    let found = |bench: &Bench| {
+        let all = bench.state.objects()?;
+        let told =
+            |data: &Arc<crate::objects::Data>| String::from_utf8_lossy(data.values["k"].bytes()).into_owned();
+        Some(all.values().map(told).collect::<Vec<_>>())
+    };
+    bench.unreadable();
+    assert_eq!(found(&bench), None, "nothing was read");
+    bench.write("a", &map("one"));
+    bench.write("b", &map("two"));
+    bench.look();
+    assert_eq!(found(&bench), Some(vec!["one".to_owned()]));
+    assert_eq!(bench.problems(), ["b: metadata.name: configmap default/m is already defined by a"]);
+    bench.write("a", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: m}\ndata: 1\n");
+    bench.look_after(1_000);
+    assert_eq!(found(&bench), Some(vec!["one".to_owned()]), "the last good version stays");
+    bench.write("a", &map("three"));
+    bench.look_after(1_000);
+    assert_eq!(found(&bench), Some(vec!["three".to_owned()]));
+    bench.remove("a");
+    bench.look_after(1_000);
+    assert_eq!(found(&bench), Some(vec!["three".to_owned()]), "one absence proves nothing");
+    bench.look_after(1_000);
+    assert_eq!(found(&bench), Some(vec!["two".to_owned()]));
+    bench.write("b", &manifest("web", "i"));
+    bench.look_after(1_000);
+    assert_eq!((found(&bench), bench.pods()), (Some(Vec::new()), vec!["b=i".to_owned()]));
 }
