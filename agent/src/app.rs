@@ -24,6 +24,7 @@ use crate::cgroup::keeper::Keeper;
 use crate::clock::Clock;
 use crate::disk::Disk;
 use crate::events::EventLog;
+use crate::image::{self, Images};
 use crate::journal::Opened;
 use crate::objects::Objects;
 use crate::pod::act::Actor;
@@ -84,8 +85,8 @@ pub struct Parts {
     pub relist: relist::Config,
     /// Period of the runtime's own check.
     pub runtime_period: Duration,
-    /// Image pulls at once.
-    pub pulls: usize,
+    /// How images are got.
+    pub images: image::Settings,
     /// Where events go.
     pub events: EventLog,
     /// ConfigMaps and Secrets that pods refer to.
@@ -126,6 +127,14 @@ pub fn start(
         RuntimeWatch::new(parts.client.clone(), parts.endpoint, parts.runtime_period);
     supervisor.spawn_core("runtime watch", runtime.run(stop.clone()));
 
+    let images = Images::new(
+        parts.images,
+        &parts.client,
+        parts.objects.clone(),
+        &parts.disk,
+        &parts.dirs,
+        &parts.clock,
+    );
     let volumes = Volumes::new(
         parts.objects.clone(),
         Arc::clone(&parts.disk),
@@ -154,8 +163,8 @@ pub fn start(
         clock: parts.clock,
         creates: Slots::new(CREATES, CREATES_IN_FLIGHT, LENT_FOR),
         teardowns: Slots::new(TEARDOWNS, TEARDOWNS_IN_FLIGHT, LENT_FOR),
+        images: images.clone(),
         set_ups: Slots::new(SET_UPS, SET_UPS_IN_FLIGHT, LENT_FOR),
-        pulls: Slots::new(parts.pulls, parts.pulls, Duration::MAX),
         pulled: Arc::clone(&pulled),
         volumes,
         objects: parts.objects,
@@ -193,6 +202,7 @@ pub fn start(
         starts,
         cgroups: parts.cgroups,
         pulled,
+        images,
         objects: None,
         membership: None,
     }

@@ -11,10 +11,13 @@ use tokio::sync::{Notify, watch};
 
 use crate::cgroup::Cgroups;
 use crate::events::EventLog;
+use crate::image::Images;
+use crate::image::name::Name;
 use crate::join::Membership;
 use crate::pod::card::{Card, Cards};
 use crate::pod::paths::Dirs;
 use crate::pod::status::{self, Subject};
+use crate::pod::step::Key;
 use crate::pod::traces;
 use crate::runtime::watch::RuntimeState;
 use crate::server::https::Pods;
@@ -22,7 +25,7 @@ use crate::server::lookup;
 use crate::server::views::{LookupError, Views};
 use crate::source::apiserver::ApiPods;
 use crate::source::desired::Desired;
-use crate::view::{ContainerView, EventView, ExplainView, PodView};
+use crate::view::{ContainerView, EventView, ExplainView, PodView, StepView};
 
 /// Why a pod has no status yet.
 const NOT_TOLD: &str = "the runtime has not told of it since Pinnace started";
@@ -54,6 +57,8 @@ pub struct Board {
     pub cgroups: Cgroups,
     /// Notified when an image was pulled.
     pub pulled: Arc<Notify>,
+    /// Images that are being pulled.
+    pub images: Images,
     /// Pods as the API has them; none without one.
     pub objects: Option<ApiPods>,
     /// What the cluster makes of this node; none without one.
@@ -89,6 +94,25 @@ impl Board {
             (view.reason, view.message) = ("Unknown".to_owned(), NOT_TOLD.to_owned());
         }
         views
+    }
+
+    /// A step that waits for a pull says how far that is.
+    fn with_progress(&self, card: &Card, step: StepView) -> StepView {
+        let face = card.face();
+        let pulled = face.busy.iter().find_map(|key| match key {
+            Key::Image(name) => Some(name),
+            _ => None,
+        });
+        let spec = face.pod.as_ref().and_then(|pod| pod.pod.spec.as_ref());
+        let all = spec.map(|spec| spec.containers.iter().chain(spec.init_containers.iter().flatten()));
+        let image = all.into_iter().flatten().find(|container| Some(&container.name) == pulled);
+        let name = image.and_then(|container| Name::parse(container.image.as_deref()?).ok());
+        match name.and_then(|name| self.images.progress.of(&name.asked)) {
+            Some(progress) => {
+                StepView { waiting_for: format!("{}; image: {progress}", step.waiting_for), ..step }
+            }
+            None => step,
+        }
     }
 
     fn find(&self, query: &str) -> Result<Arc<Card>, LookupError> {
@@ -134,7 +158,7 @@ impl Views for Board {
         Ok(ExplainView {
             pod,
             containers,
-            step: timeline.step().cloned(),
+            step: timeline.step().cloned().map(|step| self.with_progress(&card, step)),
             last_error: timeline.last_error().cloned(),
             held,
             timeline: timeline.entries(),

@@ -14,6 +14,7 @@ pub mod events;
 pub mod excerpt;
 pub mod host;
 pub mod image;
+pub mod inherited;
 pub mod join;
 pub mod journal;
 pub mod lock;

@@ -129,6 +129,7 @@ fn listeners(config: &Config) -> Vec<u16> {
 
 /// `pinnace run`.
 fn run(flags: &RunFlags) -> u8 {
+    pinnace::inherited::close();
     // No file of the agent's is ever readable for others, whatever umask it was started with.
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o027));
     let Loaded { config, warnings } = match configuration(flags) {
@@ -165,7 +166,7 @@ fn exit_code(error: &StartError) -> u8 {
     match error {
         StartError::Lock(LockError::Held { .. }) => exit::ALREADY_RUNNING,
         StartError::Admin(error) if error.is_in_use() => exit::ALREADY_RUNNING,
-        StartError::Endpoint(_) => exit::CONFIG,
+        StartError::Endpoint(_) | StartError::Providers(_) => exit::CONFIG,
         StartError::Refused(_) => exit::NODE_REFUSED,
         _ => exit::FAILURE,
     }

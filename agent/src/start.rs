@@ -21,6 +21,7 @@ use crate::config::effective::Config;
 use crate::disk::{Disk, RealDisk};
 use crate::events::EventLog;
 use crate::host::enforcement::{self, Enforcement};
+use crate::image::plugin::config::InvalidProviders;
 use crate::journal::{Journal, Opened};
 use crate::lock::{InstanceLock, LockError};
 use crate::node::refusal::Refusal;
@@ -49,6 +50,7 @@ use resources::Limits;
 
 mod alone;
 mod cluster;
+mod images;
 mod place;
 mod refusal;
 mod resources;
@@ -71,6 +73,9 @@ pub enum StartError {
         /// The cause.
         source: std::io::Error,
     },
+    /// The programs that know credentials for images cannot be used.
+    #[error("failed to read --image-credential-provider-config")]
+    Providers(#[from] InvalidProviders),
     /// The runtime's address is no address.
     #[error("failed to use the runtime endpoint")]
     Endpoint(#[from] InvalidEndpoint),
@@ -261,7 +266,7 @@ fn parts(
         pace: Pace { backoff_cap: config.max_container_restart_period, ..Pace::default() },
         relist: relist::Config::default(),
         runtime_period: PERIOD,
-        pulls: config.parallel_image_pulls,
+        images: images::settings(config)?,
         events: EventLog::default(),
         objects: Objects::default(),
         classes: RuntimeClasses::default(),

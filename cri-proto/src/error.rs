@@ -155,6 +155,21 @@ impl Error {
         rest.split_once('"').map(|(id, _)| id)
     }
 
+    /// The runtime's answer as the kubelet's own client words it: `rpc error: code = NotFound desc = …`, or the message
+    /// alone where there was no better code than `Unknown` (`k8s.io/cri-client`, `PullImage`). None where the runtime
+    /// did not answer.
+    #[must_use]
+    pub fn in_kubelets_words(&self) -> Option<String> {
+        let status = self.status().filter(|_| !self.broke_in_transit())?;
+        let code = match status.code() {
+            Code::Unknown => return Some(status.message().to_owned()),
+            Code::Ok => "OK".to_owned(),
+            Code::Cancelled => "Canceled".to_owned(),
+            other => format!("{other:?}"),
+        };
+        Some(format!("rpc error: code = {code} desc = {}", status.message()))
+    }
+
     fn has(&self, code: Code) -> bool {
         self.status().is_some_and(|status| status.code() == code)
     }
@@ -203,6 +218,15 @@ mod tests {
             !wire(Code::Unknown, "grpc-status header missing, mapped from HTTP status code 502")
                 .is_definite()
         );
+    }
+
+    #[test]
+    fn answers_are_worded_as_by_the_kubelets_client() {
+        let words = |code| wire(code, "why").in_kubelets_words();
+        assert_eq!(words(Code::NotFound).as_deref(), Some("rpc error: code = NotFound desc = why"));
+        assert_eq!(words(Code::Cancelled).as_deref(), Some("rpc error: code = Canceled desc = why"));
+        assert_eq!(words(Code::Unknown).as_deref(), Some("why"));
+        assert_eq!(broken().in_kubelets_words(), None);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 pub mod call;
 pub mod client;
 pub mod container;
+pub mod content;
 pub mod error;
 #[cfg(feature = "fake")]
 pub mod fake;

@@ -12,6 +12,7 @@ use super::duration::GoDuration;
 use super::error::{ConfigError, ConfigErrors};
 use super::file::KubeletConfiguration;
 use super::flags::{DEFAULT_ROOT_DIR, LogFormat, RunFlags};
+use super::images::{self, ImagePulls};
 use super::layer::{Layer, origin};
 use super::node::{self, NodeSettings};
 use super::range;
@@ -98,6 +99,8 @@ pub struct Config {
     pub max_container_restart_period: Duration,
     /// Image pulls at once, at least 1: `serializeImagePulls` and `maxParallelImagePulls` in one number.
     pub parallel_image_pulls: usize,
+    /// How they are made.
+    pub image_pulls: ImagePulls,
     /// How cgroup names are given to the runtime; a runtime that says what it uses overrules it.
     pub cgroup_driver: CgroupDriver,
     /// Resolver file that pods inherit; none means an empty resolver configuration.
@@ -202,6 +205,11 @@ fn build(inputs: Inputs<'_>, faults: &mut Faults<'_>) -> Config {
     for (field, reason) in server_faults {
         faults.field(field, reason);
     }
+    let mut image_faults = Vec::new();
+    let image_pulls = images::settle(flags, file, directory, &mut image_faults);
+    for (name, reason) in image_faults {
+        if name.starts_with("--") { faults.flag(name, reason) } else { faults.field(name, reason) }
+    }
     let mut node = node_settings(flags, file, faults);
     node.port = serving.as_ref().map_or(0, |serving| serving.address.port());
     Config {
@@ -234,6 +242,7 @@ fn build(inputs: Inputs<'_>, faults: &mut Faults<'_>) -> Config {
         cpu_cfs_quota_period: period(file.cpu_cfs_quota_period, Duration::from_millis(100)),
         max_container_restart_period: restart_period(file),
         parallel_image_pulls: parallel_pulls(file),
+        image_pulls,
         cgroup_driver: match file.cgroup_driver.as_deref() {
             Some("systemd") => CgroupDriver::Systemd,
             _ => CgroupDriver::Cgroupfs,

@@ -52,6 +52,7 @@ fn without_files_and_flags_the_kubelets_defaults_hold() {
         cpu_cfs_quota_period,
         max_container_restart_period,
         parallel_image_pulls,
+        image_pulls,
         cgroup_driver,
         resolv_conf,
         cluster_dns,
@@ -79,6 +80,7 @@ fn without_files_and_flags_the_kubelets_defaults_hold() {
     assert_eq!((cpu_cfs_quota, cpu_cfs_quota_period), (true, Duration::from_millis(100)));
     assert_eq!(max_container_restart_period, Duration::from_secs(300));
     assert_eq!((parallel_image_pulls, cgroup_driver), (3, CgroupDriver::Cgroupfs));
+    assert_eq!((image_pulls.per_second, image_pulls.burst, image_pulls.providers), (5, 10, None));
     assert_eq!(resolv_conf.as_deref(), Some(Path::new("/etc/resolv.conf")));
     assert_eq!((node_ips, cluster_dns, cluster_domain.as_str()), (vec![], vec![], ""));
     assert_eq!((verbosity, log_format), (0, LogFormat::Text));

@@ -66,6 +66,12 @@ pub struct RunFlags {
     /// Directory of the node's certificates [default: pki in the root directory]
     #[arg(long, value_name = "DIR")]
     pub cert_dir: Option<PathBuf>,
+    /// Which programs know credentials for images: a CredentialProviderConfig file, or a directory of them
+    #[arg(long, value_name = "PATH")]
+    pub image_credential_provider_config: Option<PathBuf>,
+    /// Directory of those programs
+    #[arg(long, value_name = "DIR")]
+    pub image_credential_provider_bin_dir: Option<PathBuf>,
     /// Be a node beside others on this machine, as virtual-kubelet is: with a taint, and only with pods of its own
     #[arg(long = "virtual")]
     pub virtual_node: bool,
@@ -153,6 +159,8 @@ impl RunFlags {
             kubeconfig: None,
             bootstrap_kubeconfig: None,
             cert_dir: None,
+            image_credential_provider_config: None,
+            image_credential_provider_bin_dir: None,
             virtual_node: false,
             extra: Extra::default(),
         }

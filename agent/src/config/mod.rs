@@ -13,6 +13,7 @@ pub mod effective;
 pub mod error;
 pub mod file;
 pub mod flags;
+pub mod images;
 pub mod layer;
 pub mod load;
 pub mod node;

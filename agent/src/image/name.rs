@@ -70,6 +70,14 @@ impl Name {
         Ok(Self { asked, bare, repository: parts.name.to_owned() })
     }
 
+    /// With its registry, and the tag or digest that is asked for: as runtimes list it.
+    #[must_use]
+    pub fn full(&self) -> String {
+        let digest = self.asked.find('@').and_then(|at| self.asked.get(at..));
+        let after = digest.or_else(|| self.asked.get(self.bare.len()..)).unwrap_or_default();
+        format!("{}{after}", self.repository)
+    }
+
     /// The registry, with its port if it has one.
     #[must_use]
     pub fn registry(&self) -> &str {

@@ -17,7 +17,7 @@ use crate::chain::Chain;
 use crate::clock::Clock;
 use crate::disk::Disk;
 use crate::events::EventLog;
-use crate::image;
+use crate::image::{self, Images};
 use crate::journal::Journal;
 use crate::objects::Objects;
 use crate::pod::admit::Place;
@@ -59,10 +59,10 @@ pub struct Actor {
     pub creates: Slots,
     /// Calls that take something down.
     pub teardowns: Slots,
+    /// Images, and the pulls of them.
+    pub images: Images,
     /// Set-ups of volumes.
     pub set_ups: Slots,
-    /// Image pulls.
-    pub pulls: Slots,
     /// Notified when an image was pulled.
     pub pulled: Arc<Notify>,
     /// The pods' volumes.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::clock::Now;
 use crate::events::EventLog;
+use crate::image::words;
 use crate::journal::history::What;
 use crate::pod::card::Card;
 use crate::pod::job::{Done, Failure};
@@ -97,7 +98,9 @@ fn of_restart_backoff(card: &Card, name: &str, step: &str, events: &EventLog, no
 fn of_pull_backoff(card: &Card, name: &str, step: &str, events: &EventLog, now: &Now) {
     let face = card.face();
     let failed = face.retries.get(&Key::Image(name.to_owned()));
-    let Some(failed) = failed.filter(|retry| retry.reason == "ErrImagePull") else { return };
+    let Some(failed) = failed.filter(|retry| words::BACKING_OFF.contains(&retry.reason.as_str())) else {
+        return;
+    };
     if !card.announces(step, failed.failures) {
         return;
     }

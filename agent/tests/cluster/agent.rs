@@ -141,8 +141,17 @@ impl<'a> Agent<'a> {
 
     /// What `pinnace pods` prints.
     pub(crate) fn pods(&self) -> String {
+        self.ask(&["pods"])
+    }
+
+    /// What `pinnace explain` prints of a pod.
+    pub(crate) fn explain(&self, pod: &str) -> String {
+        self.ask(&["explain", pod])
+    }
+
+    fn ask(&self, args: &[&str]) -> String {
         let mut command = Command::new(env!("CARGO_BIN_EXE_pinnace"));
-        let output = command.arg("pods").env("PINNACE_ADMIN_SOCKET", self.path("admin.sock")).output();
+        let output = command.args(args).env("PINNACE_ADMIN_SOCKET", self.path("admin.sock")).output();
         let output = output.expect("the command line runs");
         String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
     }

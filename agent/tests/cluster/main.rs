@@ -21,6 +21,7 @@ mod control_plane;
 mod credentials;
 mod deletes;
 mod environment;
+mod images;
 mod live_updates;
 mod logs;
 mod namespace;
@@ -28,6 +29,7 @@ mod network;
 mod node;
 mod outage;
 mod own_runtime;
+mod registry;
 mod restarts;
 #[expect(dead_code, reason = "the tests of real runtimes use all of it")]
 #[path = "../real/runtime.rs"]
@@ -95,6 +97,8 @@ cases! {
     node::the_node_and_its_lease_are_as_a_kubelets,
     node::configz_decodes_as_the_kubelets_configuration,
     node::a_pod_finds_its_token_authority_and_namespace,
+    images::a45_a_private_image_is_for_pods_with_its_secret,
+    images::b54_slow_registries_leave_a_place_and_a_pull_says_how_far_it_is,
     volumes::a23_a33_each_kind_has_its_files_modes_and_owners,
     volumes::a_directory_outlives_containers_and_the_agent_and_labels_are_followed,
     volumes::a31_what_cannot_be_mounted_is_told_and_comes_when_it_can,

@@ -174,7 +174,7 @@ fn parts(places: &Places, points: Arc<Points>, disk: Arc<dyn Disk>, clock: Clock
             ..relist
         },
         runtime_period: Duration::from_secs(5) / FACTOR,
-        pulls: 3,
+        images: pinnace::image::Settings::default(),
         events: EventLog::default(),
         objects: pinnace::objects::Objects::default(),
         classes: pinnace::runtime::class::RuntimeClasses::default(),

@@ -125,7 +125,7 @@ impl Make {
             pace: self.pace,
             relist: relist::Config::default(),
             runtime_period: Duration::from_secs(5),
-            pulls: 3,
+            images: pinnace::image::Settings::default(),
             events: EventLog::default(),
             objects: pinnace::objects::Objects::default(),
             classes: pinnace::runtime::class::RuntimeClasses::default(),

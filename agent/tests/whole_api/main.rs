@@ -21,6 +21,7 @@ mod environment;
 mod faults;
 mod flips;
 mod generations;
+mod images;
 mod lists;
 mod mirrors;
 mod objects;

@@ -152,7 +152,7 @@ impl Rig {
             pace: make.pace,
             relist: relist::Config::default(),
             runtime_period: Duration::from_secs(5),
-            pulls: 3,
+            images: pinnace::image::Settings::default(),
             events: events.clone(),
             objects,
             classes: RuntimeClasses::new(self.api.client_of_node(NODE)),
@@ -331,6 +331,11 @@ impl Agent {
     pub(crate) async fn stop(self) {
         self.stop.cancel();
         let _unfinished = self.supervision.wait().await;
+    }
+
+    /// What it says of itself.
+    pub(crate) fn board(&self) -> &Board {
+        &self.board
     }
 
     /// Pods that the agent still knows.

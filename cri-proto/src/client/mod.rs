@@ -74,6 +74,10 @@ impl Client {
         self.runtime.clone()
     }
 
+    pub(crate) fn image_transport(&self) -> Transport {
+        self.image.clone()
+    }
+
     fn runtime(&self) -> RuntimeServiceClient<Transport> {
         RuntimeServiceClient::new(self.runtime.clone())
             .max_decoding_message_size(MAX_MESSAGE_BYTES)

@@ -110,6 +110,11 @@ impl Fake {
         lock(&self.inner.scripts).pulls.add(select, script);
     }
 
+    /// Gives the images that `select` fits to nobody but this user with this password. The last one wins.
+    pub fn make_private(&self, select: Select, user: &str, password: &str) {
+        lock(&self.inner.scripts).logins.add(select, (user.to_owned(), password.to_owned()));
+    }
+
     /// Adds a rule.
     pub fn fault(&self, rule: FaultRule) -> FaultId {
         let changes = lock(&self.inner.state).seq();

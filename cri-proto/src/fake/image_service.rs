@@ -29,13 +29,20 @@ fn wanted(filter: Option<ImageFilter>) -> String {
 }
 
 impl Fake {
-    async fn pull(&self, spec: ImageSpec) -> Result<PullImageResponse, Status> {
+    async fn pull(&self, spec: ImageSpec, auth: AuthConfig) -> Result<PullImageResponse, Status> {
         let script = lock(&self.inner.scripts).pulls.find(&about(Some(&spec))).unwrap_or_default();
         if !script.takes.is_zero() {
             tokio::time::sleep(script.takes).await;
         }
         if let Some((code, text)) = script.error {
             return Err(Status::new(code, text));
+        }
+        let login = lock(&self.inner.scripts).logins.find(&about(Some(&spec)));
+        if login.is_some_and(|login| login != (auth.username, auth.password)) {
+            let name = normal(&spec.image);
+            return Err(Status::unknown(format!(
+                "failed to pull and unpack image \"{name}\": failed to resolve reference \"{name}\": pull access denied, repository does not exist or may require authorization: authorization failed: no basic auth credentials"
+            )));
         }
         let mut state = lock(&self.inner.state);
         if state.images.find(&spec.image).is_none() && !state.switches.pull_any_image {
@@ -100,7 +107,10 @@ impl ImageService for Services {
     async fn pull_image(&self, request: Request<PullImageRequest>) -> Answer<PullImageResponse> {
         let (fake, request) = (self.0.clone(), request.into_inner());
         let call = self.0.begin(Call::PullImage, about(request.image.as_ref()), String::new());
-        call.run(async move { fake.pull(request.image.unwrap_or_default()).await }).await
+        call.run(async move {
+            fake.pull(request.image.unwrap_or_default(), request.auth.unwrap_or_default()).await
+        })
+        .await
     }
 
     async fn remove_image(&self, request: Request<RemoveImageRequest>) -> Answer<RemoveImageResponse> {

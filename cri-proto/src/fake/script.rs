@@ -157,4 +157,6 @@ pub(super) struct Scripts {
     pub(super) processes: Book<Script>,
     pub(super) execs: Book<ExecScript>,
     pub(super) pulls: Book<PullScript>,
+    /// Who is given private images: user and password.
+    pub(super) logins: Book<(String, String)>,
 }

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::Subject;
+use crate::image::words;
 use crate::journal::history::Exit;
 use crate::pod::go_duration::go_duration;
 use crate::pod::paths::PodNames;
@@ -10,6 +11,9 @@ use crate::pod::plan::{Retry, Wait};
 use crate::pod::step::Key;
 use crate::source::desired::DesiredPod;
 use crate::view::ContainerView;
+
+/// Waiting reason of an image whose pull failed more than once.
+const PULL_BACK_OFF: &str = "ImagePullBackOff";
 
 /// What is waited for on the way to a restart, by container name.
 fn backing_off<'a>(waits: &'a [Wait], name: &str) -> Option<&'a Wait> {
@@ -55,7 +59,7 @@ pub fn known_reason(subject: &Subject<'_>, name: &str) -> Option<Waiting> {
             } else {
                 failed(retry)
             };
-            return Some(Waiting { reason, message: retry.message.clone() });
+            return Some(Waiting { message: message(subject, name, &reason, retry), reason });
         }
     }
     None
@@ -64,9 +68,21 @@ pub fn known_reason(subject: &Subject<'_>, name: &str) -> Option<Waiting> {
 /// An image that failed more than once is backing off.
 fn failed(retry: &Retry) -> String {
     match retry.reason.as_str() {
-        "ErrImagePull" if retry.failures > 1 && !retry.left.is_zero() => "ImagePullBackOff".to_owned(),
+        reason if words::BACKING_OFF.contains(&reason) && retry.failures > 1 && !retry.left.is_zero() => {
+            PULL_BACK_OFF.to_owned()
+        }
         reason => reason.to_owned(),
     }
+}
+
+/// An image that backs off is told with what its last pull failed with.
+fn message(subject: &Subject<'_>, name: &str, reason: &str, retry: &Retry) -> String {
+    if reason != PULL_BACK_OFF {
+        return retry.message.clone();
+    }
+    let spec = subject.specs().iter().find(|spec| spec.name == name);
+    let image = spec.and_then(|spec| spec.image.as_deref()).unwrap_or_default();
+    words::backing_off(image, &retry.reason, &retry.message)
 }
 
 /// A wall-clock stamp of the runtime; none for 0, which means never.

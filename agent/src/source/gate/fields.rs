@@ -77,7 +77,7 @@ pub const FIELDS: &[Field] = &[
     built("spec.hostUsers"),
     built("spec.hostname"),
     built("spec.hostnameOverride"),
-    holds("spec.imagePullSecrets", "pull secrets are not built yet"),
+    built("spec.imagePullSecrets"),
     holds("spec.initContainers", "init containers are not built yet"),
     built("spec.nodeName"),
     built("spec.nodeSelector"),

@@ -10,7 +10,7 @@ pub(super) fn spec(spec: &PodSpec, holds: &mut Holds) {
         active_deadline_seconds: _, affinity: _, automount_service_account_token: _, containers,
         dns_config, dns_policy: _, enable_service_links: _, ephemeral_containers, host_aliases,
         host_ipc: _, host_network: _, host_pid: _, host_users: _, hostname: _, hostname_override: _,
-        image_pull_secrets, init_containers, node_name: _, node_selector: _, os: _, overhead: _,
+        image_pull_secrets: _, init_containers, node_name: _, node_selector: _, os: _, overhead: _,
         preemption_policy: _, priority: _, priority_class_name: _, readiness_gates: _, resource_claims,
         resources, restart_policy: _, runtime_class_name: _, scheduler_name: _, scheduling_gates,
         scheduling_group, security_context, service_account: _, service_account_name: _,
@@ -23,7 +23,6 @@ pub(super) fn spec(spec: &PodSpec, holds: &mut Holds) {
     }
     holds.hold_if(ephemeral_containers.filled(), "spec", "ephemeralContainers");
     for HostAlias { hostnames: _, ip: _ } in host_aliases.iter().flatten() {}
-    holds.hold_if(image_pull_secrets.filled(), "spec", "imagePullSecrets");
     holds.hold_if(init_containers.filled(), "spec", "initContainers");
     holds.hold_if(resource_claims.filled(), "spec", "resourceClaims");
     if let Some(resources) = resources {

@@ -63,7 +63,7 @@ fn examples() -> Vec<(&'static str, Vec<Value>, Vec<Value>)> {
         free("spec.hostUsers", json!(false)),
         free("spec.hostname", json!("h")),
         free("spec.hostnameOverride", json!("h")),
-        held("spec.imagePullSecrets", json!([{"name": "s"}])),
+        free("spec.imagePullSecrets", json!([{"name": "s"}])),
         held("spec.initContainers", json!([{"name": "n", "image": "i"}])),
         free("spec.nodeName", json!("n")),
         free("spec.nodeSelector", json!({"a": "b"})),

@@ -1,0 +1,139 @@
+//! Programs that know credentials: the kubelet's exec credential providers. Owns what they answered, as long as they
+//! allow; woken by look-ups; starts one program at a time for one image.
+//!
+//! What a program prints is credentials: nothing of it reaches a log, an error or an event.
+
+pub mod config;
+mod exec;
+mod wire;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::keyring::address::Address;
+use super::keyring::{Credential, Keyring, Login};
+use crate::chain::Chain;
+use config::Provider;
+use wire::Scope;
+
+/// The programs, in the order of the configuration. Cheap to clone; all clones are one.
+#[derive(Debug, Clone, Default)]
+pub struct Plugins(Arc<Vec<Plugin>>);
+
+#[derive(Debug)]
+struct Plugin {
+    provider: Provider,
+    program: PathBuf,
+    cache: Mutex<BTreeMap<String, Kept>>,
+    turns: Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<()>>>>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    keyring: Arc<Keyring>,
+    until: Instant,
+}
+
+/// What an answer is kept under if it is for every image. No image is called so.
+const EVERY_IMAGE: &str = "<global>";
+
+impl Plugins {
+    /// These providers, whose programs are in one directory.
+    #[must_use]
+    pub fn new(providers: Vec<Provider>, programs: &std::path::Path) -> Self {
+        let plugin = |provider: Provider| Plugin {
+            program: programs.join(&provider.name),
+            provider,
+            cache: Mutex::default(),
+            turns: Mutex::default(),
+        };
+        Self(Arc::new(providers.into_iter().map(plugin).collect()))
+    }
+
+    /// What the programs have for a repository. One that fails is told in the log, and the pull goes on without.
+    pub async fn lookup(&self, repository: &str) -> Vec<Credential> {
+        let mut found = Vec::new();
+        for plugin in self.0.iter().filter(|plugin| plugin.provider.is_for(repository)) {
+            found.extend(plugin.keyring(repository).await.lookup(repository));
+        }
+        found
+    }
+}
+
+impl Plugin {
+    async fn keyring(&self, repository: &str) -> Arc<Keyring> {
+        if let Some(known) = self.kept(repository) {
+            return known;
+        }
+        let turn = Arc::clone(lock(&self.turns).entry(repository.to_owned()).or_default());
+        let _turn = turn.lock().await;
+        // Another pod may have asked in the meantime.
+        if let Some(known) = self.kept(repository) {
+            return known;
+        }
+        let asked = exec::ask(&self.provider, &self.program, repository).await;
+        lock(&self.turns).remove(repository);
+        match asked {
+            Ok(answer) => self.keep(repository, answer),
+            Err(error) => {
+                let (provider, error) = (&self.provider.name, Chain(&error));
+                tracing::error!(provider, repository, %error, "failed to get credentials from a provider");
+                Arc::default()
+            }
+        }
+    }
+
+    fn kept(&self, repository: &str) -> Option<Arc<Keyring>> {
+        let now = Instant::now();
+        let mut cache = lock(&self.cache);
+        cache.retain(|_, kept| kept.until > now);
+        let keys = [repository, registry(repository), EVERY_IMAGE];
+        keys.iter().find_map(|key| cache.get(*key)).map(|kept| Arc::clone(&kept.keyring))
+    }
+
+    fn keep(&self, repository: &str, answer: wire::Answer) -> Arc<Keyring> {
+        let logins = answer.logins.into_iter().map(|(address, username, password)| {
+            (address, Login { username, password, email: String::new() })
+        });
+        let mut keyring = Keyring::default();
+        keyring.add(logins, None);
+        let keyring = Arc::new(keyring);
+        let length = answer.kept_for.unwrap_or(self.provider.kept_for);
+        let until = Instant::now().checked_add(length).filter(|_| !length.is_zero());
+        if let Some(until) = until {
+            let key = match answer.scope {
+                Scope::Image => repository,
+                Scope::Registry => registry(repository),
+                Scope::Global => EVERY_IMAGE,
+            };
+            let kept = Kept { keyring: Arc::clone(&keyring), until };
+            lock(&self.cache).insert(key.to_owned(), kept);
+        }
+        keyring
+    }
+}
+
+impl Provider {
+    fn is_for(&self, repository: &str) -> bool {
+        let Some(target) = Address::of_image(repository) else { return false };
+        self.images.iter().any(|pattern| pattern.covers(&target))
+    }
+}
+
+fn registry(repository: &str) -> &str {
+    repository.split('/').next().unwrap_or(repository)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Longest that a program may take (`pkg/credentialprovider/plugin`).
+pub(super) const DEADLINE: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests;
