@@ -176,7 +176,7 @@ async fn start(
     let (cluster, events) = Cluster::new(kubeconfig, config, clock, disk, &opened, supervisor).await;
     let desired = cluster.merged(manifests, supervisor);
     parts.events = events;
-    parts.objects = cluster.referenced(config, supervisor);
+    parts.objects = cluster.referenced(config, Arc::clone(disk), supervisor);
     parts.classes = cluster.classes();
     let (runtime, objects) = (parts.client.clone(), cluster.objects());
     let board = app::start(parts, opened, desired, supervisor);

@@ -18,6 +18,7 @@ pub(crate) mod fetch;
 mod follow;
 mod keeper;
 mod lanes;
+mod last_services;
 mod list_watch;
 pub mod manifests;
 pub mod references;
@@ -27,6 +28,7 @@ mod wire;
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,10 +42,12 @@ pub use keeper::Keeper;
 pub use service::{ServiceInfo, ServicePort};
 
 use crate::api::connections::Connections;
+use crate::disk::Disk;
 use crate::pod::changed::Changed;
 use crate::source::desired::{DesiredPod, Origin};
 use book::{Answer, Book, Slot, Subject};
 use fetch::DEADLINE;
+use last_services::LastServices;
 use manifests::Manifests;
 
 /// An absence that was heard of so long ago is asked about again: its end may be on its way.
@@ -118,6 +122,7 @@ impl Reference {
 pub struct Objects {
     book: Arc<Book>,
     supply: Supply,
+    last_services: Option<LastServices>,
 }
 
 /// Where objects come from.
@@ -132,7 +137,7 @@ enum Supply {
 impl Default for Objects {
     /// No API server, and no manifest until the first are read.
     fn default() -> Self {
-        Self { book: Arc::default(), supply: Supply::Manifests(Manifests::default()) }
+        Self { book: Arc::default(), supply: Supply::Manifests(Manifests::default()), last_services: None }
     }
 }
 
@@ -140,7 +145,7 @@ impl Objects {
     /// Objects of this API server, each asked for whenever it is wanted, and never watched.
     #[must_use]
     pub fn new(client: Client) -> Self {
-        Self { book: Arc::default(), supply: Supply::Server(Fetch::new(client), None) }
+        Self { book: Arc::default(), supply: Supply::Server(Fetch::new(client), None), last_services: None }
     }
 
     /// Objects of this API server, and the loop that follows them: calls go over `calls`, watches over `watches`.
@@ -148,7 +153,13 @@ impl Objects {
     pub fn following(calls: Client, watches: Connections, strategy: Strategy) -> (Self, Keeper) {
         let (fetch, book) = (Fetch::new(calls), Arc::<Book>::default());
         let keeper = Keeper::new(Arc::clone(&book), fetch.clone(), watches, strategy);
-        (Self { book, supply: Supply::Server(fetch, Some(strategy)) }, keeper)
+        (Self { book, supply: Supply::Server(fetch, Some(strategy)), last_services: None }, keeper)
+    }
+
+    /// Keeps the list of Services in the agent's own directory, `<root>/pinnace`, for a start without the API server.
+    #[must_use]
+    pub fn remembering(self, disk: Arc<dyn Disk>, own: &Path) -> Self {
+        Self { last_services: Some(LastServices::new(disk, own)), ..self }
     }
 
     /// The pod refers to its objects from now on, and to those of its last version no longer. Again with the same pod
@@ -197,17 +208,25 @@ impl Objects {
         }
     }
 
-    /// The Services of a namespace, by name. Waits some seconds for the first list, and fails without it. Without an
-    /// API server there are none.
+    /// The Services of a namespace, by name. Waits some seconds for the first list; while there is none, an earlier
+    /// run's last serves, and without that too it fails. Without an API server there are none.
     pub async fn services(&self, namespace: &str) -> Result<Arc<[ServiceInfo]>, FetchError> {
         if matches!(self.supply, Supply::Manifests(_)) {
             return Ok(Arc::default());
         }
-        let slot = self.heard(&Subject::Services, |slot| slot.known.is_some()).await;
-        match slot?.known {
-            Some(Answer::Services(all)) => Ok(all.get(namespace).cloned().unwrap_or_default()),
-            Some(Answer::Object(_)) | None => Err(FetchError::Unsynced),
-        }
+        let heard = self.heard(&Subject::Services, |slot| slot.known.is_some()).await;
+        let all = match (heard.map(|slot| slot.known), &self.last_services) {
+            (Ok(Some(Answer::Services(all))), last) => {
+                if let Some(last) = last {
+                    last.keep(&all).await;
+                }
+                all
+            }
+            (_, Some(last)) => last.read().await.ok_or(FetchError::Unsynced)?,
+            (Err(error), None) => return Err(error),
+            (Ok(_), None) => return Err(FetchError::Unsynced),
+        };
+        Ok(all.get(namespace).cloned().unwrap_or_default())
     }
 
     /// The word on a subject, once it is as wanted or was asked for anew.

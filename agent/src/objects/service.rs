@@ -1,7 +1,9 @@
 //! What of a Service becomes variables of a container's environment. Values only; the rest of the object is not kept.
 
+use serde::{Deserialize, Serialize};
+
 /// A Service.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServiceInfo {
     /// Its name.
     pub name: String,
@@ -14,7 +16,7 @@ pub struct ServiceInfo {
 }
 
 /// A port of a Service.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServicePort {
     /// Its name, empty if it has none.
     pub name: String,

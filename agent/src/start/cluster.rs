@@ -75,13 +75,18 @@ impl Cluster {
     }
 
     /// ConfigMaps, Secrets and Services of the API.
-    pub(super) fn referenced(&self, config: &Config, supervisor: &Supervisor) -> Objects {
+    pub(super) fn referenced(
+        &self,
+        config: &Config,
+        disk: Arc<dyn Disk>,
+        supervisor: &Supervisor,
+    ) -> Objects {
         let strategy = config.file.config_map_and_secret_change_detection_strategy.as_deref();
         let strategy = Strategy::named(strategy.unwrap_or_default());
         let (calls, watches) = (self.clients.shared.clone(), self.clients.watches.clone());
         let (objects, keeper) = Objects::following(calls, watches, strategy);
         supervisor.spawn_core("objects", keeper.run(supervisor.stop_token()));
-        objects
+        objects.remembering(disk, &config.root_dir.join("pinnace"))
     }
 
     /// Runtime classes of the API.

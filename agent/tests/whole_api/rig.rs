@@ -128,6 +128,7 @@ impl Rig {
         let (objects, keeper) =
             Objects::following(clients.shared.clone(), clients.watches.clone(), Strategy::Watch);
         supervisor.spawn_core("objects", keeper.run(stop.clone()));
+        let objects = objects.remembering(Arc::clone(&make.disk), &root.join("pinnace"));
         let source = join::source(NODE, &clients, admitted);
         let (wanted, wanted_reader) = watch::channel(Arc::new(wish(manifests)));
         let (merged, merged_reader) = watch::channel(Arc::new(Desired::default()));
