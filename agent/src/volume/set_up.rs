@@ -124,6 +124,15 @@ impl Volumes {
             held = Some(Arc::clone(&live.work).lock_owned().await);
         }
         let pod = self.shared.dirs.pod(uid);
+        let (disk, dir) = (Arc::clone(&self.shared.disk), pod.clone());
+        let plain = tokio::task::spawn_blocking(move || {
+            let done = tear_down::unmount_plain(disk.as_ref(), &dir);
+            (done, held)
+        });
+        let (done, held) = plain.await.map_err(io::Error::other)?;
+        if done? {
+            return Ok(());
+        }
         let dir = pod.clone();
         let unmounted = self.shared.apart.alone(&pod, move |disk| {
             let result = tear_down::unmount(disk, &dir);

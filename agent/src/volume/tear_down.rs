@@ -51,6 +51,16 @@ pub(crate) fn unmount(disk: &dyn Disk, pod: &Path) -> io::Result<()> {
     failed.map_or(Ok(()), Err)
 }
 
+/// The same for a pod that has no mounts but in memory, where nothing can hang: nearly every pod. False for any other,
+/// of which nothing was taken down.
+pub(super) fn unmount_plain(disk: &dyn Disk, pod: &Path) -> io::Result<bool> {
+    let plain = disk.mounts(pod)?.iter().all(|mount| MEMORY.contains(&mount.kind.as_str()));
+    if plain {
+        unmount(disk, pod)?;
+    }
+    Ok(plain)
+}
+
 /// Whether a mount is the agent's, and nothing of others is in it.
 fn may_go(disk: &dyn Disk, pod: &Path, mount: &Mounted) -> io::Result<bool> {
     if mount.inner || is_part(pod, &mount.path) {

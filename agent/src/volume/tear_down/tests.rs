@@ -99,6 +99,18 @@ fn one_that_resists_does_not_keep_the_others() {
 }
 
 #[test]
+fn b78_only_mounts_that_may_hang_are_taken_down_apart() {
+    let disk = MemoryDisk::default();
+    assert!(unmount_plain(&disk, Path::new(POD)).unwrap());
+    disk.put_mount(&at("volumes/kubernetes.io~projected/a"), "tmpfs");
+    assert!(unmount_plain(&disk, Path::new(POD)).unwrap() && mounted(&disk).is_empty());
+    disk.put_mount(&at("volumes/kubernetes.io~projected/a"), "tmpfs");
+    disk.put_mount(&at("volume-subpaths/v/main/0"), "nfs4");
+    assert!(!unmount_plain(&disk, Path::new(POD)).unwrap());
+    assert_eq!(mounted(&disk).len(), 2);
+}
+
+#[test]
 fn nothing_there_is_success() {
     take_down(&MemoryDisk::default()).unwrap();
 }
