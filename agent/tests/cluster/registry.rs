@@ -66,7 +66,11 @@ impl Registry {
 
     /// Puts an image there whose blobs the runtime has, but not its name.
     pub(crate) fn push(&self, runtime: &Runtime, path: &str) -> String {
-        self.push_as(runtime, SOURCE, path)
+        let image = format!("{}/{path}", self.host);
+        ctr(runtime, &["images", "tag", SOURCE, &image]);
+        ctr(runtime, &["images", "push", "--plain-http", "--user", &format!("{USER}:{PASSWORD}"), &image]);
+        forget(runtime, &image);
+        image
     }
 
     /// Puts an image there of which the runtime has nothing: one layer of so many bytes that nothing compresses.
@@ -74,17 +78,14 @@ impl Registry {
         let dir = tempfile::tempdir().expect("a directory");
         let local = format!("pinnace.local/new-{}:1", self.host.replace([':', '.'], "-"));
         let archive = archive(dir.path(), &local, bytes);
-        ctr(runtime, &["images", "import", &archive]);
-        let image = self.push_as(runtime, &local, path);
-        forget(runtime, &local);
-        image
-    }
-
-    fn push_as(&self, runtime: &Runtime, source: &str, path: &str) -> String {
+        // Not where CRI looks: it would keep a name of its own for the image, and with it the layer.
+        let ctr = |args: &[&str]| ctr_in(runtime, "pinnace-registry", args);
+        ctr(&["images", "import", &archive]);
         let image = format!("{}/{path}", self.host);
-        ctr(runtime, &["images", "tag", source, &image]);
-        ctr(runtime, &["images", "push", "--plain-http", "--user", &format!("{USER}:{PASSWORD}"), &image]);
-        forget(runtime, &image);
+        ctr(&["images", "tag", &local, &image]);
+        ctr(&["images", "push", "--plain-http", "--user", &format!("{USER}:{PASSWORD}"), &image]);
+        ctr(&["images", "rm", "--sync", &image]);
+        ctr(&["images", "rm", "--sync", &local]);
         image
     }
 
@@ -136,9 +137,13 @@ pub(crate) fn forget(runtime: &Runtime, image: &str) {
 }
 
 fn ctr(runtime: &Runtime, args: &[&str]) {
+    ctr_in(runtime, "k8s.io", args);
+}
+
+fn ctr_in(runtime: &Runtime, namespace: &str, args: &[&str]) {
     let socket = runtime.endpoint.trim_start_matches("unix://");
     let output =
-        Command::new("ctr").args(["-a", socket, "-n", "k8s.io"]).args(args).output().expect("ctr runs");
+        Command::new("ctr").args(["-a", socket, "-n", namespace]).args(args).output().expect("ctr runs");
     assert!(output.status.success(), "ctr {args:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
