@@ -232,7 +232,8 @@ impl Fleet {
     }
 
     fn enlist(&mut self, uid: PodUid, face: Face, stop: &CancellationToken) {
-        if let Some(pod) = &face.pod {
+        // One that is to go starts nothing, and the node may have lost the right to read what it refers to.
+        if let Some(pod) = face.pod.as_ref().filter(|_| !face.wish.is_gone()) {
             self.tools.actor.objects.hold(pod);
         }
         let (wish, _) = watch::channel(face.wish.clone());

@@ -310,22 +310,16 @@ async fn a_start_with_a_broken_file_keeps_what_was_admitted() {
 }
 
 #[tokio::test]
-async fn a67_objects_are_told_with_the_pods_and_again_when_they_change() {
+async fn a67_objects_are_told_with_the_pods() {
     use crate::objects::{Kind, Reference};
     let objects = Objects::default();
     let mut bench = Bench::new();
     bench.files = bench.files.alone_with(objects.clone());
-    let secret = |value: &str| {
-        format!(
-            "apiVersion: v1\nkind: Secret\nmetadata: {{name: s, namespace: ns}}\nstringData: {{k: {value}}}\n"
-        )
-    };
+    let secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: s, namespace: ns}\nstringData: {k: one}\n";
+    bench.write("s.yaml", secret);
+    bench.files.pass().await;
+    assert!(bench.problems().is_empty(), "{:?}", bench.problems());
     let reference = Reference { kind: Kind::Secret, namespace: "ns".into(), name: "s".into() };
-    for value in ["one", "two"] {
-        bench.write("s.yaml", secret(value));
-        bench.files.pass().await;
-        assert!(bench.problems().is_empty(), "{:?}", bench.problems());
-        let data = objects.get(&reference).await.unwrap().unwrap();
-        assert_eq!(data.values["k"].bytes(), value.as_bytes());
-    }
+    let data = objects.get(&reference).await.unwrap().unwrap();
+    assert_eq!(data.values["k"].bytes(), b"one");
 }
