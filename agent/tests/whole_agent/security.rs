@@ -35,8 +35,8 @@ fn message(node: &Node, pod: &str) -> ContainerConfig {
     let label = format!("{pod}-{NODE}");
     let runtime = node.runtime();
     let is_its = |config: &ContainerConfig| config.labels.get("io.kubernetes.pod.name") == Some(&label);
-    let running = runtime.running().into_iter().map(|container| container.config.clone());
-    let mut config = running.filter(is_its).last().unwrap();
+    let mut running = runtime.running().into_iter().map(|container| container.config.clone());
+    let mut config = running.rfind(is_its).unwrap();
     config.metadata.as_mut().unwrap().attempt = 0;
     config.log_path.clear();
     config.annotations.remove("io.kubernetes.container.restartCount");
@@ -171,7 +171,7 @@ async fn strict_groups_wait_for_the_runtimes_word() {
     for (says, phase) in [(Some(true), "Running"), (Some(false), "Failed"), (None, "Failed")] {
         let make = Make::new();
         make.fake.configure(|switches| switches.supplemental_groups_policy = says);
-        let node = make.start(&[strict.clone()]);
+        let node = make.start(std::slice::from_ref(&strict));
         node.until(phase, LIMIT, |node| node.pod("web").is_some_and(|pod| pod.phase == phase)).await;
         let refused = told(&node, "SupplementalGroupsPolicyNotSupported");
         assert_eq!(refused.len(), usize::from(phase == "Failed"), "{says:?}");
