@@ -317,11 +317,10 @@ fn a75_resources() {
         ),
         &["spec.containers[0].resources: huge pages need cpu or memory beside them"],
     );
-    let container =
-        json!({"name": "c", "image": "i", "resources": {"limits": {"cpu": "2", "memory": "1Gi"}}});
+    let container = |name: &str| json!({"name": name, "image": "i", "resources": {"limits": {"cpu": "2", "memory": "1Gi"}}});
     let whole = json!({"limits": {"cpu": "1", "memory": "4Gi", "ephemeral-storage": "1"}, "requests": {"memory": "1Gi"}});
     check(
-        json!({"spec": {"containers": [container.clone(), container], "resources": whole}}),
+        json!({"spec": {"containers": [container("c"), container("d")], "resources": whole}}),
         &[
             "spec.resources: ephemeral-storage cannot be asked for by a pod as a whole",
             "spec.resources.requests[memory]: is less than its containers ask for together",
