@@ -16,7 +16,7 @@ use pinnace_cri::id::PodUid;
 use pinnace_cri::labels::Ownership;
 use pinnace_pleg::relist;
 use pinnace_pleg::sequence::Sequence;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
 use crate::board::Board;
 use crate::cgroup::Cgroups;
@@ -25,7 +25,7 @@ use crate::clock::Clock;
 use crate::disk::Disk;
 use crate::events::EventLog;
 use crate::image::{self, Images};
-use crate::journal::Opened;
+use crate::journal::{Journal, Opened};
 use crate::objects::Objects;
 use crate::pod::act::Actor;
 use crate::pod::admit::{Place, features};
@@ -39,7 +39,7 @@ use crate::pod::userns::Userns;
 use crate::pod::worker::Tools;
 use crate::runtime::class::RuntimeClasses;
 use crate::runtime::seam::Seam;
-use crate::runtime::watch::RuntimeWatch;
+use crate::runtime::watch::{RuntimeState, RuntimeWatch};
 use crate::source::desired::Desired;
 use crate::supervise::Supervisor;
 use crate::volume::{Allocatable, Volumes, changes};
@@ -118,70 +118,31 @@ pub fn start(
     supervisor.spawn_last("journal", |last| writer.run(last));
 
     let sequence = Sequence::new();
-    let seam = Arc::new(Seam::new(parts.client.clone(), parts.ownership));
+    let seam = Arc::new(Seam::new(parts.client.clone(), parts.ownership.clone()));
     let (relist, hints, handles) = relist::new(seam, parts.relist, sequence.clone());
     supervisor.spawn_core("relist", relist.run(stop.clone()));
     spawn_hints(supervisor, hints);
 
     let (runtime, runtime_state) =
-        RuntimeWatch::new(parts.client.clone(), parts.endpoint, parts.runtime_period);
+        RuntimeWatch::new(parts.client.clone(), parts.endpoint.clone(), parts.runtime_period);
     supervisor.spawn_core("runtime watch", runtime.run(stop.clone()));
 
-    let images = Images::new(
-        parts.images,
-        &parts.client,
-        parts.objects.clone(),
-        &parts.disk,
-        &parts.dirs,
-        &parts.clock,
-    );
-    let volumes = Volumes::new(
-        parts.objects.clone(),
-        Arc::clone(&parts.disk),
-        parts.dirs.clone(),
-        parts.clock.clone(),
-        parts.events.clone(),
-        Allocatable::new(parts.place.clone(), parts.site.node.memory),
-    );
-    supervisor.spawn_core("volumes", volumes.refresher().run(stop.clone()));
-    let userns =
-        Userns::new(Arc::clone(&parts.disk), parts.dirs.clone(), runtime_state.clone(), parts.ids_per_pod);
-    let changes = changes::pass_on(parts.objects.clone(), volumes.clone(), stop.clone());
-    supervisor.spawn_core("changed objects of volumes", changes);
-    let on_disk = pods_on_disk(parts.disk.as_ref(), &parts.dirs);
-    let pulled = Arc::new(Notify::new());
     let cards = Arc::new(Cards::default());
     let keeper = Keeper::new(parts.cgroups.clone(), parts.client.clone(), Arc::clone(&cards));
     supervisor.spawn_core("cgroups", keeper.run(stop.clone()));
-    let actor = Actor {
-        client: parts.client,
-        disk: parts.disk,
-        dirs: parts.dirs.clone(),
-        site: parts.site,
-        journal,
-        events: parts.events.clone(),
-        clock: parts.clock,
-        creates: Slots::new(CREATES, CREATES_IN_FLIGHT, LENT_FOR),
-        teardowns: Slots::new(TEARDOWNS, TEARDOWNS_IN_FLIGHT, LENT_FOR),
-        images: images.clone(),
-        set_ups: Slots::new(SET_UPS, SET_UPS_IN_FLIGHT, LENT_FOR),
-        pulled: Arc::clone(&pulled),
-        volumes,
-        objects: parts.objects,
-        place: parts.place.clone(),
-        runtime: runtime_state.clone(),
-        userns,
-        classes: parts.classes,
-        cgroups: parts.cgroups.clone(),
-    };
+    let on_disk = pods_on_disk(parts.disk.as_ref(), &parts.dirs);
+    let (node, pace, place) = (parts.node.clone(), parts.pace, parts.place.clone());
+    let actor = actor(parts, journal, &runtime_state, supervisor);
+    let (dirs, events, cgroups) = (actor.dirs.clone(), actor.events.clone(), actor.cgroups.clone());
+    let (images, pulled) = (actor.images.clone(), Arc::clone(&actor.pulled));
     let starts = actor.creates.in_use();
-    let place = features::keep(parts.place, runtime_state.clone(), supervisor);
+    let place = features::keep(place, runtime_state.clone(), supervisor);
     let tools = Tools {
         actor: Arc::new(actor),
         supervisor: supervisor.clone(),
         looker: handles.looker,
         sequence,
-        pace: parts.pace,
+        pace,
         observed: handles.snapshots.clone(),
         runtime: runtime_state.clone(),
     };
@@ -190,21 +151,66 @@ pub fn start(
     supervisor.spawn_core("fleet", fleet.run(stop));
 
     Board {
-        node: parts.node,
-        dirs: parts.dirs,
+        node,
+        dirs,
         cards,
         observed: handles.snapshots,
         relist: handles.health,
         runtime: runtime_state,
         desired,
         journal: condition,
-        events: parts.events,
+        events,
         starts,
-        cgroups: parts.cgroups,
+        cgroups,
         pulled,
         images,
         objects: None,
         membership: None,
+    }
+}
+
+/// The hands of all pods, with the loops that keep what they hold.
+fn actor(
+    parts: Parts,
+    journal: Journal,
+    runtime: &watch::Receiver<RuntimeState>,
+    supervisor: &Supervisor,
+) -> Actor {
+    let stop = supervisor.stop_token();
+    let Parts { client, disk, clock, dirs, site, events, objects, classes, cgroups, place, .. } = parts;
+    let images = Images::new(parts.images, &client, objects.clone(), &disk, &dirs, &clock);
+    let volumes = Volumes::new(
+        objects.clone(),
+        Arc::clone(&disk),
+        dirs.clone(),
+        clock.clone(),
+        events.clone(),
+        Allocatable::new(place.clone(), site.node.memory),
+    );
+    supervisor.spawn_core("volumes", volumes.refresher().run(stop.clone()));
+    let changes = changes::pass_on(objects.clone(), volumes.clone(), stop);
+    supervisor.spawn_core("changed objects of volumes", changes);
+    let userns = Userns::new(Arc::clone(&disk), dirs.clone(), runtime.clone(), parts.ids_per_pod);
+    Actor {
+        client,
+        disk,
+        dirs,
+        site,
+        journal,
+        events,
+        clock,
+        creates: Slots::new(CREATES, CREATES_IN_FLIGHT, LENT_FOR),
+        teardowns: Slots::new(TEARDOWNS, TEARDOWNS_IN_FLIGHT, LENT_FOR),
+        set_ups: Slots::new(SET_UPS, SET_UPS_IN_FLIGHT, LENT_FOR),
+        images,
+        pulled: Arc::default(),
+        volumes,
+        objects,
+        place,
+        runtime: runtime.clone(),
+        userns,
+        classes,
+        cgroups,
     }
 }
 

@@ -13,6 +13,8 @@
 mod fake_api;
 #[path = "../harness/mod.rs"]
 mod harness;
+#[path = "../fake_api/host.rs"]
+mod host;
 
 mod cost;
 mod mirrors;

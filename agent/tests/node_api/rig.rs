@@ -1,13 +1,10 @@
 //! A whole agent with its node in the fake API.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use pinnace::config::effective::Config;
 use pinnace::events::EventLog;
-use pinnace::host::address::{InterfaceAddress, Network};
-use pinnace::host::machine::{Host, Machine};
 use pinnace::node::{self, Clients, NodeHandle, Parts};
 use pinnace::supervise::{Supervision, Supervisor};
 use serde_json::Value;
@@ -16,38 +13,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::fake_api::FakeApi;
 use crate::harness::{Make, NODE, Node};
+use crate::host::OneAddress;
 
 /// Where the lease's requests are counted.
 pub(crate) const LEASES: &str = "leases.coordination.k8s.io";
-
-/// A machine with one address.
-pub(crate) struct OneAddress;
-
-impl Host for OneAddress {
-    fn machine(&self) -> std::io::Result<Machine> {
-        Ok(Machine {
-            cpus: 4,
-            memory: 8 << 30,
-            storage: Some(1 << 40),
-            machine_id: "m1".into(),
-            system_uuid: "m1".into(),
-            boot_id: "b1".into(),
-            kernel: "6.12".into(),
-            os_image: "Debian".into(),
-            ..Machine::default()
-        })
-    }
-
-    fn network(&self) -> std::io::Result<Network> {
-        let ip = IpAddr::from([192, 0, 2, 7]);
-        let address = InterfaceAddress { interface: "eth0".into(), ip, up: true, loopback: false };
-        Ok(Network { addresses: vec![address], ..Network::default() })
-    }
-
-    fn resolve(&self, _: &str) -> Vec<IpAddr> {
-        Vec::new()
-    }
-}
 
 /// An agent and its node.
 pub(crate) struct Whole {

@@ -2,7 +2,6 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,8 +14,6 @@ use pinnace::board::Board;
 use pinnace::config::effective::Config;
 use pinnace::disk::MemoryDisk;
 use pinnace::events::EventLog;
-use pinnace::host::address::{InterfaceAddress, Network};
-use pinnace::host::machine::{Host, Machine};
 use pinnace::join::{self, Membership};
 use pinnace::journal::Journal;
 use pinnace::objects::{Objects, Strategy};
@@ -42,38 +39,10 @@ use crate::fake_api::requests::{Request, Verb};
 use crate::fake_api::{FakeApi, test_side};
 use crate::harness::history::mutates;
 use crate::harness::{Make, NODE, desired};
+use crate::host::OneAddress;
 
 /// Enough for whatever has nothing to wait for.
 pub(crate) const SOON: Duration = Duration::from_secs(10);
-
-/// A machine with one address.
-struct OneAddress;
-
-impl Host for OneAddress {
-    fn machine(&self) -> std::io::Result<Machine> {
-        Ok(Machine {
-            cpus: 4,
-            memory: 8 << 30,
-            storage: Some(1 << 40),
-            machine_id: "m1".into(),
-            system_uuid: "m1".into(),
-            boot_id: "b1".into(),
-            kernel: "6.12".into(),
-            os_image: "Debian".into(),
-            ..Machine::default()
-        })
-    }
-
-    fn network(&self) -> std::io::Result<Network> {
-        let ip = IpAddr::from([192, 0, 2, 7]);
-        let address = InterfaceAddress { interface: "eth0".into(), ip, up: true, loopback: false };
-        Ok(Network { addresses: vec![address], ..Network::default() })
-    }
-
-    fn resolve(&self, _: &str) -> Vec<IpAddr> {
-        Vec::new()
-    }
-}
 
 /// The runtime, the directory of the agent and the API server, which outlive the agent.
 pub(crate) struct Rig {
