@@ -24,7 +24,7 @@ impl Default for Manifests {
 }
 
 impl Manifests {
-    /// They are read only now: whoever wants one waits for [`Manifests::set`].
+    /// They are read only now: whoever wants one waits for `Manifests::set`.
     pub fn expect(&self) {
         self.0.send_replace(None);
     }
