@@ -1,5 +1,5 @@
 //! The environment of a container, and what `$(NAME)` in its command means. Pure; what it is made from is gathered by
-//! [`gather`].
+//! `gather`.
 //!
 //! Order and texts are those of `makeEnvironmentVariables` in `pkg/kubelet/kubelet_pods.go`: `envFrom`, of which a
 //! later one wins; `env` in order, which wins over that; variables of Services last, where nothing shadows them.
