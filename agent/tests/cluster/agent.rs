@@ -33,6 +33,7 @@ pub(crate) struct Agent<'a> {
     cluster: &'a ControlPlane,
     dir: TempDir,
     labels: String,
+    is_virtual: bool,
     child: Option<Child>,
 }
 
@@ -44,7 +45,8 @@ impl<'a> Agent<'a> {
         let name = format!("c{}-{number}", std::process::id());
         let labels = format!("{CASE}={case}");
         let runtime = runtime.clone();
-        let agent = Self { name, runtime, port: free_port(), cluster, dir, labels, child: None };
+        let agent =
+            Self { name, runtime, port: free_port(), cluster, dir, labels, is_virtual: false, child: None };
         fs::create_dir(agent.path("manifests")).expect("a directory of manifests");
         agent.configure(&[]);
         let kubeconfig = cluster.kubeconfig(&format!("node:{}", agent.name));
@@ -57,6 +59,15 @@ impl<'a> Agent<'a> {
         let mut agent = Self::prepared(cluster, runtime, case);
         agent.launch();
         agent
+    }
+
+    /// An extra node beside others, with logs where such a node has them.
+    pub(crate) fn be_virtual(&mut self) {
+        self.is_virtual = true;
+        let text = fs::read_to_string(self.path("config.yaml")).expect("a configuration");
+        let mut config: Value = serde_json::from_str(&text).expect("a configuration of JSON");
+        config.as_object_mut().expect("an object").remove("podLogsDir");
+        fs::write(self.path("config.yaml"), config.to_string()).expect("a configuration");
     }
 
     /// Writes its configuration, with more keys. YAML is a superset of JSON.
@@ -117,6 +128,7 @@ impl<'a> Agent<'a> {
         let child = Command::new("setpriv")
             .args(["--pdeathsig", "KILL", env!("CARGO_BIN_EXE_pinnace"), "run"])
             .args(self.kubelet_flags())
+            .args(self.is_virtual.then_some("--virtual"))
             .arg("--admin-socket")
             .arg(self.path("admin.sock"))
             .stdin(Stdio::null())

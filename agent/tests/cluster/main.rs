@@ -38,6 +38,7 @@ mod runtime_class;
 mod takeover;
 #[path = "../tcp_proxy/mod.rs"]
 mod tcp_proxy;
+mod virtual_nodes;
 mod volumes;
 mod witness;
 mod workloads;
@@ -104,6 +105,7 @@ cases! {
     volumes::a31_what_cannot_be_mounted_is_told_and_comes_when_it_can,
     restarts::b34_b36_kill_9_and_start_change_nothing_that_others_see,
     runtime_class::a_pod_runs_with_the_handler_and_the_overhead_of_its_class,
+    virtual_nodes::two_virtual_nodes_share_a_runtime_and_nothing_else,
     takeover::what_a_kubelet_started_is_taken_over_as_it_runs,
     network::b62_a_black_holed_watch_is_noticed_and_nothing_is_missed,
     bad_input::a_wrong_authority_is_named,

@@ -37,9 +37,11 @@ pub(crate) fn b60_b61_pods_go_on_without_the_api_server(_shared: &ControlPlane) 
     case.namespace.create(&deployment("steady", 3, WAIT));
     case.namespace.create(&pod("mortal", "Always", WAIT));
     case.namespace.create(&pod("mayfly", "Never", "while [ ! -e /end ]; do sleep 0.2; done; exit 4"));
-    case.until_pods("five pods", Instant::now(), |pods| {
-        (pods.len() == 5 && pods.iter().all(is_ready)).then_some(())
+    case.agent.put_static(&fixed(&case, "100001"));
+    case.until_pods("six pods", Instant::now(), |pods| {
+        (pods.len() == 6 && pods.iter().all(is_ready)).then_some(())
     });
+    let fixed_before = running(&case, "fixed");
     let node = case.admin.node(&case.agent.name).unwrap();
 
     cluster.apiserver_stop();
@@ -61,6 +63,12 @@ pub(crate) fn b60_b61_pods_go_on_without_the_api_server(_shared: &ControlPlane) 
         let now = running(&case, "mortal");
         if now.len() == 1 && now != mortal { Ok(now) } else { Err(format!("{now:?}")) }
     });
+    // A manifest is obeyed whoever is away.
+    case.agent.put_static(&fixed(&case, "100002"));
+    let (edited, _) = case.agent.until("the edited manifest's pod", began, OUTAGE, || {
+        let now = running(&case, "fixed");
+        if now.len() == 1 && now != fixed_before { Ok(now) } else { Err(format!("{now:?}")) }
+    });
     std::thread::sleep(OUTAGE.saturating_sub(began.elapsed()));
     assert_eq!(running(&case, "steady"), steady, "{}", case.agent.describe());
     cluster.apiserver_start();
@@ -69,10 +77,13 @@ pub(crate) fn b60_b61_pods_go_on_without_the_api_server(_shared: &ControlPlane) 
     let is_right = |pods: &[Value]| {
         let of = |name: &str| pods.iter().find(|pod| pod["metadata"]["name"] == name);
         let (mortal, mayfly) = (of("mortal")?, of("mayfly")?);
+        let fixed = pods.iter().find(|pod| text(&pod["metadata"]["name"]).starts_with("fixed"))?;
+        let shown = text(&fixed["status"]["containerStatuses"][0]["containerID"]);
+        let is_edited = edited.iter().all(|id| shown.ends_with(id)) && is_ready(fixed);
         let ended = &mayfly["status"]["containerStatuses"][0]["state"]["terminated"]["exitCode"];
         let right =
             restarts(mortal) == 1 && is_ready(mortal) && mayfly["status"]["phase"] == "Failed" && *ended == 4;
-        (right && pods.len() == 5).then(|| pods.iter().map(restarts).sum::<u64>())
+        (right && is_edited && pods.len() == 6).then(|| pods.iter().map(restarts).sum::<u64>())
     };
     let (restarts, took) = case.until_pods("what is", back, is_right);
     assert!(took <= RIGHT, "{took:?}");
@@ -85,11 +96,20 @@ pub(crate) fn b60_b61_pods_go_on_without_the_api_server(_shared: &ControlPlane) 
         condition(&node, "Ready")["lastTransitionTime"]
     );
     case.agent.a80_was_never_refused();
-    let writes = status_writes(&cluster, &case.agent.name, gone);
+    let mut writes = status_writes(&cluster, &case.agent.name, gone);
+    // The mirror is another object.
+    writes.retain(|name, _| !name.starts_with("fixed"));
     assert_eq!(writes, [("mayfly", 1), ("mortal", 1)].map(|(name, count)| (name.to_owned(), count)).into());
     say(&format!(
         "API server gone for {OUTAGE:?}: a restart after {restarted:.1?}, all right {took:.1?} after its return"
     ));
+}
+
+/// The static pod, of which an edit changes the command.
+fn fixed(case: &Case<'_>, seconds: &str) -> Value {
+    let mut manifest = pod("fixed", "Always", &WAIT.replace("100000", seconds));
+    manifest["metadata"]["namespace"] = case.namespace.name.as_str().into();
+    manifest
 }
 
 /// How often the node wrote the status of each pod since then.
