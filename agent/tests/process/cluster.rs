@@ -60,9 +60,18 @@ async fn a_kubeconfig_is_taken_up_once_it_is_right_and_again_when_it_leads_elsew
     assert!(!told(&machine.ask(&["pods"]).await), "the fault is gone");
     assert!(one.get("nodes", "", "node1").is_some());
 
-    // Another server: its pods come, though the old one lives and its watch is silent.
+    // Another cluster's server: nothing of it is obeyed, and what was goes on.
     std::fs::write(&kubeconfig, at_two.kubeconfig()).unwrap();
-    until_shown_running(&machine, "second").await;
+    let another = |said: &crate::machine::Said| said.err.contains("is another cluster's");
+    machine.until(&["pods"], "the other cluster is told of", another).await;
+    // The same cluster at another address: its pods come from there.
+    let elsewhere = one.listen().await;
+    std::fs::write(&kubeconfig, elsewhere.kubeconfig()).unwrap();
+    machine.until(&["pods"], "all is well again", |said| !another(said)).await;
+    drop(at_one);
+    one.create(bound("third"));
+    until_shown_running(&machine, "third").await;
+    assert!(!machine.ask(&["pods"]).await.out.contains("second"));
     machine.until_running("web").await;
 }
 
