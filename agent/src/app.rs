@@ -53,7 +53,7 @@ const TEARDOWNS: usize = 8;
 const CREATES_IN_FLIGHT: usize = 32;
 /// Set-ups of a pod's volumes that count at a time: enough to be ahead of the creates, and no more, since the API
 /// server's work for the last pod of many would delay the first.
-const SET_UPS: usize = 8;
+const SET_UPS: usize = 4;
 /// Set-ups under way, hung ones included: each holds next to nothing.
 const SET_UPS_IN_FLIGHT: usize = 512;
 /// Teardowns under way. Larger than for creates, since a stop rightly takes its whole grace: a node full of pods
