@@ -44,19 +44,28 @@ impl Known {
         });
     }
 
-    /// Takes in that there is no object.
-    pub fn gone(&self) {
-        self.newest.send_if_modified(|newest| newest.take().is_some());
+    /// Takes in that there was no object at this resource version. One that is known from later was made since: a list
+    /// may be on its way while the object is made.
+    pub fn absent_at(&self, version: &str) {
+        let absent: Option<u64> = version.parse().ok();
+        self.newest.send_if_modified(|newest| {
+            let known = newest.as_ref().and_then(|newest| version_of(newest));
+            let is_later = known.zip(absent).is_some_and(|(known, absent)| known > absent);
+            !is_later && newest.take().is_some()
+        });
     }
 }
 
 /// Resource versions grow (KEP-5504); one that is no number says nothing, and the object counts as news.
 fn supersedes(node: &Node, known: &Node) -> bool {
-    let version = |node: &Node| node.metadata.resource_version.as_ref()?.parse::<u64>().ok();
-    match (version(node), version(known)) {
+    match (version_of(node), version_of(known)) {
         (Some(new), Some(old)) if node.metadata.uid == known.metadata.uid => new > old,
         _ => node != known,
     }
+}
+
+fn version_of(node: &Node) -> Option<u64> {
+    node.metadata.resource_version.as_ref()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -83,7 +92,17 @@ mod tests {
         assert_eq!(version().as_deref(), Some("10"));
         known.learn(node("b", "3"));
         assert_eq!(version().as_deref(), Some("3"));
-        known.gone();
+        known.absent_at("3");
         assert_eq!(version(), None);
+    }
+
+    #[test]
+    fn an_absence_from_before_the_object_was_made_is_no_news() {
+        let known = Known::default();
+        known.learn(node("a", "10"));
+        known.absent_at("9");
+        assert!(known.current().is_some());
+        known.absent_at("");
+        assert!(known.current().is_none());
     }
 }

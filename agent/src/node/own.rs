@@ -91,7 +91,7 @@ impl OwnNode {
         let mut version = list.metadata.resource_version.clone().unwrap_or_default();
         match list.items.into_iter().next() {
             Some(Decoded(node)) => self.known.learn(node),
-            None => self.known.gone(),
+            None => self.known.absent_at(&version),
         }
         self.complaint.clear();
         loop {
@@ -119,7 +119,7 @@ impl OwnNode {
                 }
                 WatchEvent::Deleted(Decoded(node)) => {
                     version = node.metadata.resource_version.clone().unwrap_or(version);
-                    self.known.gone();
+                    self.known.absent_at(&version);
                 }
                 WatchEvent::Bookmark(mark) => version = mark.metadata.resource_version,
                 WatchEvent::Error(status) => return Err(WatchError::Refused(status.to_string())),
