@@ -107,11 +107,12 @@ impl Fetch {
     }
 
     /// The text of an answer. The API server learns of a pod and of what its node may read for it by a watch of its
-    /// own, a moment after it or before it tells this node: a first refusal is asked about again.
+    /// own, a moment after it or before it tells this node: a first refusal is asked about again, and so is that the
+    /// pod of a token is not there.
     pub(super) async fn call(&self, request: Request<Vec<u8>>) -> Result<String, kube::Error> {
         for pause in REFUSED_AGAIN {
             match self.call_once(request.clone()).await {
-                Err(kube::Error::Api(status)) if status.is_forbidden() => tokio::time::sleep(pause).await,
+                Err(kube::Error::Api(status)) if may_be_lag(&status) => tokio::time::sleep(pause).await,
                 answer => return answer,
             }
         }
@@ -161,6 +162,11 @@ pub(super) fn failed(error: kube::Error) -> FetchError {
         },
         other => FetchError::Unreached(Arc::new(other)),
     }
+}
+
+fn may_be_lag(status: &kube::core::Status) -> bool {
+    let of_pod = status.details.as_ref().is_some_and(|details| details.kind == "pods");
+    status.is_forbidden() || (status.is_not_found() && of_pod)
 }
 
 fn token_request(pod: &DesiredPod, source: &TokenSource) -> TokenRequest {

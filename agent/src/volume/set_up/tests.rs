@@ -36,6 +36,8 @@ struct State {
     hangs: bool,
     /// So many further requests are forbidden.
     forbidden: usize,
+    /// For so many further tokens the pod is not there yet.
+    pod_unknown: usize,
     requests: Vec<(String, Value)>,
     tokens: usize,
     /// Further objects, by path.
@@ -45,7 +47,16 @@ struct State {
 impl Default for State {
     fn default() -> Self {
         let (requests, objects) = (Vec::new(), BTreeMap::new());
-        Self { ca: Some("CA"), refused: None, hangs: false, forbidden: 0, requests, tokens: 0, objects }
+        Self {
+            ca: Some("CA"),
+            refused: None,
+            hangs: false,
+            forbidden: 0,
+            pod_unknown: 0,
+            requests,
+            tokens: 0,
+            objects,
+        }
     }
 }
 
@@ -87,6 +98,11 @@ impl Server {
             },
             (Method::POST, "/api/v1/namespaces/ns/serviceaccounts/default/token") => match state.refused {
                 Some(why) => refused(500, "InternalError", why),
+                None if state.pod_unknown > 0 => {
+                    state.pod_unknown -= 1;
+                    let details = json!({ "name": "web", "kind": "pods" });
+                    refused_with(404, "NotFound", "pods \"web\" not found", &details)
+                }
                 None => {
                     state.tokens += 1;
                     let now = clock.now().wall.as_second();
@@ -109,8 +125,12 @@ fn ok(value: &Value) -> Response<Full<Bytes>> {
 }
 
 fn refused(code: u16, reason: &str, message: &str) -> Response<Full<Bytes>> {
+    refused_with(code, reason, message, &json!({}))
+}
+
+fn refused_with(code: u16, reason: &str, message: &str, details: &Value) -> Response<Full<Bytes>> {
     let status = json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "metadata": {},
-        "reason": reason, "message": message, "code": code });
+        "reason": reason, "message": message, "code": code, "details": details });
     let mut response = ok(&status);
     *response.status_mut() = StatusCode::from_u16(code).unwrap();
     response
@@ -237,6 +257,14 @@ async fn what_the_authorizer_does_not_know_yet_is_asked_for_again() {
     ground.server.set(|state| state.forbidden = usize::MAX);
     let error = set_up(&volumes).await.unwrap_err().to_string();
     assert!(error.contains("failed to fetch token: no relationship found"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_the_token_call_does_not_know_yet_is_asked_for_again() {
+    let ground = Ground::new();
+    ground.server.set(|state| state.pod_unknown = 2);
+    set_up(&ground.volumes()).await.unwrap();
+    assert_eq!(ground.server.tokens(), 1);
 }
 
 #[tokio::test(start_paused = true)]
