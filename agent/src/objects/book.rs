@@ -36,6 +36,15 @@ pub(super) enum Subject {
 /// Services by namespace, each namespace's by name.
 pub(super) type Services = BTreeMap<String, Arc<[ServiceInfo]>>;
 
+/// Services in their order, parted by namespace.
+pub(super) fn by_namespace(all: impl IntoIterator<Item = ServiceInfo>) -> Services {
+    let mut found: BTreeMap<String, Vec<ServiceInfo>> = BTreeMap::new();
+    for service in all {
+        found.entry(service.namespace.clone()).or_default().push(service);
+    }
+    found.into_iter().map(|(namespace, services)| (namespace, services.into())).collect()
+}
+
 /// What was heard of a subject.
 #[derive(Debug, Clone)]
 pub(super) enum Answer {
@@ -95,6 +104,8 @@ pub(super) struct Book {
     pub(super) changed: Changed,
     /// Notified when there may be something to follow or to drop.
     pub(super) wake: Notify,
+    /// Notified when the list of Services is another.
+    pub(super) services_changed: Notify,
 }
 
 impl Book {
@@ -148,13 +159,14 @@ impl Book {
     pub(super) fn write(&self, subject: &Subject, heard: Result<Answer, FetchError>, now: Instant) {
         let mut pages = self.pages();
         let Some(entry) = pages.entries.get_mut(subject) else { return };
-        let mut is_new = false;
+        let (mut is_first, mut is_new) = (false, false);
         entry.slot.send_modify(|slot| {
             slot.tries = slot.tries.wrapping_add(1);
             slot.at = Some(now);
             match heard {
                 Ok(answer) => {
                     // Who came before the first answer waits for it, and knows what it is.
+                    is_first = slot.known.is_none();
                     is_new = slot.known.as_ref().is_some_and(|known| !known.is_same(&answer));
                     slot.known = Some(answer);
                     slot.failure = None;
@@ -162,8 +174,18 @@ impl Book {
                 Err(error) => slot.failure = Some(error),
             }
         });
-        if is_new && matches!(subject, Subject::Object(_)) {
-            entry.holders.iter().for_each(|uid| self.changed.mark(uid));
+        match subject {
+            Subject::Object(_) if is_new => entry.holders.iter().for_each(|uid| self.changed.mark(uid)),
+            Subject::Services if is_first || is_new => self.services_changed.notify_one(),
+            Subject::Object(_) | Subject::Services => {}
+        }
+    }
+
+    /// The last list of Services; none before the first, and while nobody wants it.
+    pub(super) fn services(&self) -> Option<Arc<Services>> {
+        match &self.pages().entries.get(&Subject::Services)?.slot.borrow().known {
+            Some(Answer::Services(services)) => Some(Arc::clone(services)),
+            Some(Answer::Object(_)) | None => None,
         }
     }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use tokio::time::Instant;
 
-use super::book::{Answer, Book, Services, Subject, Task};
+use super::book::{Answer, Book, Subject, Task, by_namespace};
 use super::data::Data;
 use super::fetch::{Fetch, FetchError, checked, collection};
 use super::list_watch::{End, Heard, ListWatch};
@@ -113,7 +113,7 @@ impl Follow {
                 Heard::Applied(item) => all.extend([keyed(item)]),
                 Heard::Deleted(item) => drop(all.remove(&keyed(item).0)),
             }
-            self.write(Ok(Answer::Services(Arc::new(by_namespace(&all)))));
+            self.write(Ok(Answer::Services(Arc::new(by_namespace(all.values().cloned())))));
             ControlFlow::Continue(())
         })
         .await;
@@ -194,12 +194,4 @@ impl Follow {
             () = tokio::time::sleep(length + SPREAD.mul_f64(self.share())) => {}
         }
     }
-}
-
-fn by_namespace(all: &BTreeMap<(String, String), ServiceInfo>) -> Services {
-    let mut found: BTreeMap<String, Vec<ServiceInfo>> = BTreeMap::new();
-    for ((namespace, _), service) in all {
-        found.entry(namespace.clone()).or_default().push(service.clone());
-    }
-    found.into_iter().map(|(namespace, services)| (namespace, services.into())).collect()
 }

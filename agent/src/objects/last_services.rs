@@ -1,57 +1,85 @@
 //! The last list of Services, across restarts. A container that ends while the API server is away is started again with
 //! the variables that it had; a list that is a little old serves it better than none. Owns `<root>/pinnace/services`,
-//! written after the list was used and had changed; holds no secrets.
+//! which holds no secrets; woken by a list that is another; writes the file at most every ten seconds; ends with the stop
+//! token. No start of a container waits for it.
 
 use std::io;
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
-use super::book::Services;
+use tokio_util::sync::CancellationToken;
+
+use super::book::{Book, Services, by_namespace};
 use super::service::ServiceInfo;
 use crate::disk::Disk;
 
 /// A list that is longer is not kept: some 20,000 Services.
 const LONGEST: u64 = 4 << 20;
+/// Least time between two writes: Services come and go in groups.
+const PERIOD: Duration = Duration::from_secs(10);
 
-/// The file. Cheap to clone; all clones are one.
+/// The file.
 #[derive(Clone)]
 pub(super) struct LastServices {
     disk: Arc<dyn Disk>,
     path: PathBuf,
-    /// What the file holds, as far as this process wrote or read it.
-    held: Arc<Mutex<Option<Arc<Services>>>>,
+}
+
+/// Keeps the file as the book has the list, until `stop`.
+pub(super) async fn keep(last: LastServices, book: Arc<Book>, stop: CancellationToken) {
+    let mut keeping = Keeping { last, held: None };
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            () = book.services_changed.notified() => {}
+        }
+        if let Some(services) = book.services() {
+            keeping.keep(services).await;
+        }
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(PERIOD) => {}
+        }
+    }
+}
+
+/// The file, and what it holds as far as this process knows.
+struct Keeping {
+    last: LastServices,
+    held: Option<Arc<Services>>,
+}
+
+impl Keeping {
+    /// Sees that the file holds this list. A failure is logged, and the next change tries again.
+    async fn keep(&mut self, services: Arc<Services>) {
+        if self.held.is_none() {
+            self.held = self.last.read().await;
+        }
+        if self.held.as_ref() == Some(&services) {
+            return;
+        }
+        let (last, written) = (self.last.clone(), Arc::clone(&services));
+        let result = tokio::task::spawn_blocking(move || last.write(&written)).await;
+        match result.map_err(io::Error::other).and_then(|result| result) {
+            Ok(()) => self.held = Some(services),
+            Err(error) => {
+                let path = self.last.path.display();
+                tracing::warn!(%error, %path, "failed to keep the list of services for the next start");
+            }
+        }
+    }
 }
 
 impl LastServices {
     /// In the agent's own directory, `<root>/pinnace`.
-    pub(super) fn new(disk: Arc<dyn Disk>, own: &std::path::Path) -> Self {
-        Self { disk, path: own.join("services"), held: Arc::default() }
+    pub(super) fn new(disk: Arc<dyn Disk>, own: &Path) -> Self {
+        Self { disk, path: own.join("services") }
     }
 
-    /// Sees that the file holds this list. A failure is logged: the list is a convenience of the next start.
-    pub(super) async fn keep(&self, services: &Arc<Services>) {
-        if self.holds(services) {
-            return;
-        }
-        let (last, services) = (self.clone(), Arc::clone(services));
-        let written = tokio::task::spawn_blocking(move || last.write(&services)).await;
-        if let Err(error) = written.map_err(io::Error::other).and_then(|written| written) {
-            tracing::warn!(%error, path = %self.path.display(), "failed to keep the list of services for the next start");
-        }
-    }
-
-    fn holds(&self, services: &Arc<Services>) -> bool {
-        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        held.as_ref().is_some_and(|held| Arc::ptr_eq(held, services) || held == services)
-    }
-
-    /// Only one writes at a time, and a list that failed to be written is not tried again before it changes.
-    fn write(&self, services: &Arc<Services>) -> io::Result<()> {
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        if held.as_ref().is_some_and(|held| held == services) {
-            return Ok(());
-        }
-        *held = Some(Arc::clone(services));
+    fn write(&self, services: &Services) -> io::Result<()> {
         let all: Vec<&ServiceInfo> = services.values().flat_map(|services| services.iter()).collect();
         let bytes = serde_json::to_vec(&all)?;
         if u64::try_from(bytes.len()).is_ok_and(|length| length > LONGEST) {
@@ -63,7 +91,7 @@ impl LastServices {
 
     /// The list of an earlier run; none if there is none that can be read.
     pub(super) async fn read(&self) -> Option<Arc<Services>> {
-        let Self { disk, path, .. } = self.clone();
+        let Self { disk, path } = self.clone();
         let read = tokio::task::spawn_blocking(move || disk.read(&path, LONGEST)).await.ok()?;
         let decoded = read.and_then(|bytes| Ok(serde_json::from_slice::<Vec<ServiceInfo>>(&bytes)?));
         match decoded {
@@ -77,18 +105,8 @@ impl LastServices {
     }
 }
 
-fn by_namespace(all: Vec<ServiceInfo>) -> Services {
-    let mut services = std::collections::BTreeMap::<String, Vec<ServiceInfo>>::new();
-    for service in all {
-        services.entry(service.namespace.clone()).or_default().push(service);
-    }
-    services.into_iter().map(|(namespace, services)| (namespace, services.into())).collect()
-}
-
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
     use crate::disk::MemoryDisk;
     use crate::objects::service::ServicePort;
@@ -100,20 +118,21 @@ mod tests {
             cluster_ip: "10.0.0.1".to_owned(),
             ports: vec![ServicePort { name: String::new(), port: 80, protocol: "TCP".to_owned() }],
         };
-        Arc::new(by_namespace(names.iter().map(service).collect()))
+        Arc::new(by_namespace(names.iter().map(service)))
     }
 
     #[tokio::test]
     async fn b60_the_list_is_there_after_a_restart() {
         let disk = Arc::new(MemoryDisk::default());
         let open = || LastServices::new(Arc::clone(&disk) as Arc<dyn Disk>, Path::new("/r/pinnace"));
+        let keeping = || Keeping { last: open(), held: None };
         assert_eq!(open().read().await, None);
-        open().keep(&list(&["a", "b"])).await;
+        keeping().keep(list(&["a", "b"])).await;
         assert_eq!(open().read().await, Some(list(&["a", "b"])));
-        let kept = open();
-        kept.keep(&list(&["a"])).await;
+        let mut kept = keeping();
+        kept.keep(list(&["a"])).await;
         let changes = disk.changes();
-        kept.keep(&list(&["a"])).await;
+        kept.keep(list(&["a"])).await;
         assert_eq!((open().read().await, disk.changes()), (Some(list(&["a"])), changes));
     }
 

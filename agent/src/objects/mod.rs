@@ -35,6 +35,7 @@ use std::time::Duration;
 use kube::Client;
 use pinnace_cri::id::PodUid;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 pub use data::Data;
 pub(crate) use fetch::{Fetch, FetchError, told};
@@ -156,10 +157,17 @@ impl Objects {
         (Self { book, supply: Supply::Server(fetch, Some(strategy)), last_services: None }, keeper)
     }
 
-    /// Keeps the list of Services in the agent's own directory, `<root>/pinnace`, for a start without the API server.
-    #[must_use]
-    pub fn remembering(self, disk: Arc<dyn Disk>, own: &Path) -> Self {
-        Self { last_services: Some(LastServices::new(disk, own)), ..self }
+    /// Objects that know the last list of Services from the agent's own directory, `<root>/pinnace`, and the loop that
+    /// keeps it there for the next start.
+    pub fn remembering(
+        self,
+        disk: Arc<dyn Disk>,
+        own: &Path,
+        stop: CancellationToken,
+    ) -> (Self, impl Future<Output = ()> + Send + use<>) {
+        let last = LastServices::new(disk, own);
+        let kept = last_services::keep(last.clone(), Arc::clone(&self.book), stop);
+        (Self { last_services: Some(last), ..self }, kept)
     }
 
     /// The pod refers to its objects from now on, and to those of its last version no longer. Again with the same pod
@@ -216,12 +224,7 @@ impl Objects {
         }
         let heard = self.heard(&Subject::Services, |slot| slot.known.is_some()).await;
         let all = match (heard.map(|slot| slot.known), &self.last_services) {
-            (Ok(Some(Answer::Services(all))), last) => {
-                if let Some(last) = last {
-                    last.keep(&all).await;
-                }
-                all
-            }
+            (Ok(Some(Answer::Services(all))), _) => all,
             (_, Some(last)) => last.read().await.ok_or(FetchError::Unsynced)?,
             (Err(error), None) => return Err(error),
             (Ok(_), None) => return Err(FetchError::Unsynced),

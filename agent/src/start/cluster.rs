@@ -85,8 +85,11 @@ impl Cluster {
         let strategy = Strategy::named(strategy.unwrap_or_default());
         let (calls, watches) = (self.clients.shared.clone(), self.clients.watches.clone());
         let (objects, keeper) = Objects::following(calls, watches, strategy);
-        supervisor.spawn_core("objects", keeper.run(supervisor.stop_token()));
-        objects.remembering(disk, &config.root_dir.join("pinnace"))
+        let stop = supervisor.stop_token();
+        supervisor.spawn_core("objects", keeper.run(stop.clone()));
+        let (objects, kept) = objects.remembering(disk, &config.root_dir.join("pinnace"), stop);
+        supervisor.spawn_core("last services", kept);
+        objects
     }
 
     /// Runtime classes of the API.

@@ -97,7 +97,9 @@ impl Rig {
         let (objects, keeper) =
             Objects::following(clients.shared.clone(), clients.watches.clone(), Strategy::Watch);
         supervisor.spawn_core("objects", keeper.run(stop.clone()));
-        let objects = objects.remembering(Arc::clone(&make.disk), &root.join("pinnace"));
+        let own = root.join("pinnace");
+        let (objects, kept) = objects.remembering(Arc::clone(&make.disk), &own, stop.clone());
+        supervisor.spawn_core("last services", kept);
         let source = join::source(NODE, &clients, admitted);
         let (wanted, wanted_reader) = watch::channel(Arc::new(wish(manifests)));
         let (merged, merged_reader) = watch::channel(Arc::new(Desired::default()));
