@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::Node;
 use kube::{Api, Client, Config};
 use tokio::sync::watch;
 
+use super::decoded::Decoded;
 use super::fault::explain;
 use super::patience::within;
 
@@ -43,10 +44,10 @@ impl Guard {
 
     /// Asks the API server that `client` reaches; the error is for people.
     pub(super) async fn prove(&self, client: Client, server: &str, uid: &str) -> Result<(), String> {
-        let (nodes, node): (Api<Node>, _) = (Api::all(client), &self.node);
+        let (nodes, node): (Api<Decoded<Node>>, _) = (Api::all(client), &self.node);
         let kept = "what ran before goes on; to join that cluster, start Pinnace again";
         match within(nodes.get_opt(node)).await {
-            Ok(Some(found)) if found.metadata.uid.as_deref() == Some(uid) => Ok(()),
+            Ok(Some(Decoded(found))) if found.metadata.uid.as_deref() == Some(uid) => Ok(()),
             Ok(Some(_)) => Err(format!(
                 "API server {server} is another cluster's: its node {node} is another one; {kept}"
             )),

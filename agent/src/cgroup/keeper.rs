@@ -182,8 +182,7 @@ fn understood(answer: Result<v1::RuntimeConfigResponse, Error>, configured: Cgro
 fn members(cards: &Cards) -> Vec<Member> {
     let member = |card: &Arc<crate::pod::card::Card>| {
         let admitted = !card.is_finished() && card.is_admitted();
-        let pod = card.pod().filter(|_| admitted)?;
-        Some((card.uid.clone(), pod.pod.spec.clone()?))
+        card.pod().filter(|_| admitted)
     };
     cards.all().iter().filter_map(member).collect()
 }
@@ -202,7 +201,7 @@ fn keep(
         Ok(_) => {}
         Err(error) => failed = failed.take().or(Some(error)),
     };
-    let specs = || members.iter().map(|(_, spec)| spec);
+    let specs = || members.iter().filter_map(|pod| pod.pod.spec.as_ref());
     let mut set = |cgroup: String, settings: Vec<Setting>| {
         let result = write::ensure(tree, &cgroup, &settings);
         note(&cgroup, result);
@@ -213,8 +212,9 @@ fn keep(
     }
     set(names.class(Qos::Burstable), amount::of_class(Qos::Burstable, specs()));
     if scope == Scope::All {
-        for (uid, spec) in members {
-            let cgroup = names.pod(qos(spec), uid);
+        for pod in members {
+            let Some(spec) = &pod.pod.spec else { continue };
+            let cgroup = names.pod(qos(spec), &pod.uid);
             // One that is not there comes with the pod's sandbox.
             if write::exists(tree, &cgroup) {
                 note(&cgroup, write::correct(tree, &cgroup, &amount::of_pod(spec, host)));

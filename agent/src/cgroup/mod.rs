@@ -14,7 +14,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::PodSpec;
 use pinnace_cri::id::PodUid;
 use tokio::sync::{Notify, watch};
 
@@ -140,20 +139,17 @@ impl Cgroups {
     /// Sees that a pod's cgroup is there with its limits; the parent to name to the runtime, empty for none.
     pub async fn place(&self, pod: &DesiredPod) -> Result<String, CgroupError> {
         let Some(names) = self.names().await? else { return Ok(self.parent_for_all()) };
-        let Some(spec) = pod.pod.spec.clone() else { return Ok(String::new()) };
-        let (cgroup, systemd) = (names.pod(qos(&spec), &pod.uid), names.driver() == CgroupDriver::Systemd);
-        let Mode::Whole(host) = self.0.config.mode.clone() else {
+        let Some(spec) = &pod.pod.spec else { return Ok(String::new()) };
+        let (cgroup, systemd) = (names.pod(qos(spec), &pod.uid), names.driver() == CgroupDriver::Systemd);
+        let Mode::Whole(host) = &self.0.config.mode else {
             // The systemd driver cannot do without a slice, which systemd makes and removes.
             return Ok(if systemd { cgroup } else { String::new() });
         };
         if systemd {
             return Ok(cgroup);
         }
-        let (tree, place) = (Arc::clone(&self.0.tree), cgroup.clone());
-        let made = tokio::task::spawn_blocking(move || {
-            let settings = amount::of_pod(&spec, &host);
-            write::ensure(tree.as_ref(), &place, &settings)
-        });
+        let (tree, place, settings) = (Arc::clone(&self.0.tree), cgroup.clone(), amount::of_pod(spec, host));
+        let made = tokio::task::spawn_blocking(move || write::ensure(tree.as_ref(), &place, &settings));
         made.await??;
         self.0.changed.notify_one();
         Ok(cgroup)
@@ -223,8 +219,8 @@ pub fn told(error: &CgroupError) -> String {
     Chain(error).to_string()
 }
 
-/// A pod that has cgroups: its UID and spec.
-type Member = (PodUid, PodSpec);
+/// A pod that has cgroups.
+type Member = Arc<DesiredPod>;
 
 #[cfg(test)]
 mod tests;

@@ -67,7 +67,7 @@ pub async fn by_reference(
     reference: &str,
     policy: Option<&str>,
 ) -> Result<ImageRef, Failure> {
-    let object = Object::pod(pod.namespace.as_str(), pod.name.as_str(), pod.uid.clone());
+    let object = pod.object();
     let place = worker::place(Some(pod), u64::MAX);
     Wanted { actor, pod, object: &object, shown: reference, policy, place }.get().await
 }
@@ -147,8 +147,7 @@ impl Wanted<'_> {
                     "Unable to retrieve some image pull secrets ({}); attempting to pull the image may not succeed.",
                     secrets.missing.join(", ")
                 );
-                let pod = Object::pod(self.pod.namespace.as_str(), self.pod.name.as_str(), self.pod.uid.clone());
-                let wall = self.actor.clock.now().wall;
+                let (pod, wall) = (self.pod.object(), self.actor.clock.now().wall);
                 self.actor.events.warning(pod, "FailedToRetrieveImagePullSecret", &message, wall);
             }
             if let Some((secret, why)) = &secrets.malformed {

@@ -10,6 +10,7 @@ use kube::Client;
 use tokio::sync::Semaphore;
 
 use crate::api::fault::meaning;
+use crate::api::patience::CALL;
 use crate::chain::Chain;
 use crate::disk::contents::Opaque;
 use crate::objects::wire::{MapItem, SecretItem};
@@ -17,8 +18,6 @@ use crate::objects::{Data, Kind, Reference};
 use crate::source::desired::DesiredPod;
 use crate::volume::plan::TokenSource;
 
-/// Longest wait for one answer.
-pub(super) const DEADLINE: Duration = Duration::from_secs(10);
 /// Calls at once. A connection carries about 90 requests well, and watches live on the same one.
 const CALLS: usize = 16;
 
@@ -36,7 +35,7 @@ pub enum FetchError {
     #[error("failed to reach the API server: {}", meaning(.0))]
     Unreached(Arc<kube::Error>),
     /// It did not answer.
-    #[error("the API server did not answer within {} s", DEADLINE.as_secs())]
+    #[error("the API server did not answer within {} s", CALL.as_secs())]
     Silent,
     /// What it said is something else. The text is not shown: it may hold a token.
     #[error("the API server's answer is not a {0}")]
@@ -125,7 +124,7 @@ impl Fetch {
         // The semaphore is never closed.
         let Ok(_place) = self.calls.acquire().await else { return Err(silent()) };
         let answer = Box::pin(self.client.request_text(request));
-        tokio::time::timeout(DEADLINE, answer).await.unwrap_or_else(|_| Err(silent()))
+        tokio::time::timeout(CALL, answer).await.unwrap_or_else(|_| Err(silent()))
     }
 }
 

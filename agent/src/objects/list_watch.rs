@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use super::fetch::{Fetch, FetchError, failed};
 use super::wire::{Item, Line, List};
+use crate::api::patience::CALL;
 
 /// Objects in a page of a list.
 const PAGE: u32 = 500;
@@ -129,7 +130,7 @@ impl ListWatch {
             error => End::Lost(failed(error)),
         };
         let opening = Box::pin(self.client.request_stream(request));
-        let opened = tokio::time::timeout(super::fetch::DEADLINE, opening).await;
+        let opened = tokio::time::timeout(CALL, opening).await;
         let stream = opened.map_err(|_| End::Lost(FetchError::Silent))?.map_err(lost)?;
         futures::pin_mut!(stream);
         let mut line = Vec::new();

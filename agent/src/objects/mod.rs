@@ -43,11 +43,11 @@ pub use keeper::Keeper;
 pub use service::{ServiceInfo, ServicePort};
 
 use crate::api::connections::Connections;
+use crate::api::patience::CALL;
 use crate::disk::Disk;
 use crate::pod::changed::Changed;
 use crate::source::desired::{DesiredPod, Origin};
 use book::{Answer, Book, Slot, Subject};
-use fetch::DEADLINE;
 use last_services::LastServices;
 use manifests::Manifests;
 
@@ -201,7 +201,7 @@ impl Objects {
     /// at most some seconds.
     pub async fn get(&self, reference: &Reference) -> Result<Option<Arc<Data>>, FetchError> {
         match &self.supply {
-            Supply::Manifests(manifests) => manifests.get(reference, DEADLINE).await,
+            Supply::Manifests(manifests) => manifests.get(reference, CALL).await,
             Supply::Server(fetch, None | Some(Strategy::Get)) => {
                 Ok(fetch.object(reference).await?.map(Arc::new))
             }
@@ -246,7 +246,7 @@ impl Objects {
             asked.notify_one();
         }
         // The follower's call has the same deadline, and waits for others' before it.
-        let heard = tokio::time::timeout(DEADLINE, slot.wait_for(|slot| slot.tries != tries)).await;
+        let heard = tokio::time::timeout(CALL, slot.wait_for(|slot| slot.tries != tries)).await;
         match heard {
             Ok(Ok(slot)) => Ok(slot.clone()),
             Ok(Err(_)) | Err(_) => Err(FetchError::Silent),

@@ -45,14 +45,6 @@ pub struct Instance<'a> {
     pub sandbox_ips: &'a [IpAddr],
 }
 
-impl Instance<'_> {
-    /// The pod, as events name it.
-    #[must_use]
-    pub fn object(&self) -> Object {
-        Object::pod(&self.pod.namespace, &self.pod.name, self.pod.uid.clone())
-    }
-}
-
 /// What was prepared.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Prepared {

@@ -4,16 +4,15 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use k8s_openapi::api::node::v1::RuntimeClass;
 use kube::{Api, Client};
 use tokio::time::timeout;
 
+use crate::api::decoded::Decoded;
 use crate::api::fault::meaning;
+use crate::api::patience::CALL;
 
-/// Longest wait for one answer.
-const DEADLINE: Duration = Duration::from_secs(10);
 /// Classes that are remembered; a cluster has a handful.
 const MOST: usize = 256;
 
@@ -63,10 +62,10 @@ impl RuntimeClasses {
     pub async fn handler(&self, class: Option<&str>) -> Result<String, ClassError> {
         let Some(name) = class.filter(|name| !name.is_empty()) else { return Ok(String::new()) };
         let Some(client) = &self.client else { return Err(ClassError::NoServer(name.to_owned())) };
-        let api: Api<RuntimeClass> = Api::all(client.clone());
-        let asked = timeout(DEADLINE, Box::pin(api.get_opt(name))).await;
+        let api: Api<Decoded<RuntimeClass>> = Api::all(client.clone());
+        let asked = timeout(CALL, Box::pin(api.get_opt(name))).await;
         let failed = match asked {
-            Ok(Ok(Some(class))) => {
+            Ok(Ok(Some(Decoded(class)))) => {
                 self.remember(name, Some(&class.handler));
                 return Ok(class.handler);
             }

@@ -10,6 +10,7 @@ use pinnace_cri::id::PodUid;
 use serde::{Deserialize, Serialize};
 
 use super::apiserver::age;
+use crate::events::Object;
 
 /// Where a pod comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -112,6 +113,12 @@ impl DesiredPod {
     #[must_use]
     pub fn full_name(&self) -> String {
         format!("{}/{}", self.namespace, self.name)
+    }
+
+    /// The pod, as events name it.
+    #[must_use]
+    pub fn object(&self) -> Object {
+        Object::pod(self.namespace.as_str(), self.name.as_str(), self.uid.clone())
     }
 
     /// The same pod, as if its deletion had been asked for with this grace.

@@ -184,8 +184,7 @@ impl Round {
 
     fn size(&self, limit: Option<u64>) -> u64 {
         let memory = self.allocatable.get("memory").copied().unwrap_or(0);
-        let spec = self.pod.pod.spec.clone().unwrap_or_default();
-        size::of(limit, &spec, u64::try_from(memory).unwrap_or(0))
+        size::of(limit, self.pod.pod.spec.as_ref(), u64::try_from(memory).unwrap_or(0))
     }
 
     /// Takes over what an earlier run left whole, tokens included; returns which volumes are still to be written.

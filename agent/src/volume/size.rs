@@ -8,8 +8,8 @@ use crate::quantity::Quantity;
 /// is limited if it says so itself or if each of its containers is. Facts: `calculateEmptyDirMemorySize` of
 /// `pkg/volume/emptydir/empty_dir.go`.
 #[must_use]
-pub fn of(limit: Option<u64>, spec: &PodSpec, allocatable: u64) -> u64 {
-    [limit, of_pod(spec)].into_iter().flatten().fold(allocatable, u64::min)
+pub fn of(limit: Option<u64>, spec: Option<&PodSpec>, allocatable: u64) -> u64 {
+    [limit, spec.and_then(of_pod)].into_iter().flatten().fold(allocatable, u64::min)
 }
 
 /// The memory that the pod may use.
@@ -47,7 +47,7 @@ mod tests {
         };
         let all = |list: &[Option<&str>]| list.iter().map(container).collect::<Vec<_>>();
         let spec = json!({ "containers": all(containers), "initContainers": all(init) });
-        of(limit, &serde_json::from_value(spec).unwrap(), 1 << 30)
+        of(limit, Some(&serde_json::from_value(spec).unwrap()), 1 << 30)
     }
 
     #[test]
@@ -62,6 +62,6 @@ mod tests {
         assert_eq!(size(None, &[Some("1Ki")], &[Some("4Ki")]), 4096);
         assert_eq!(size(None, &[Some("0")], &[]), 1 << 30);
         let own = json!({ "containers": [{ "name": "c" }], "resources": { "limits": { "memory": "3" } } });
-        assert_eq!(of(None, &serde_json::from_value(own).unwrap(), 1 << 30), 3);
+        assert_eq!(of(None, Some(&serde_json::from_value(own).unwrap()), 1 << 30), 3);
     }
 }

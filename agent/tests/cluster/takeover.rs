@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use pinnace::host::tunables::{ROOT, TUNABLES};
 use serde_json::Value;
 
 use crate::admin::{is_ready, restarts};
@@ -40,22 +41,12 @@ fn program() -> Option<PathBuf> {
     kubelets.map(|dir| dir.join("kubelet")).find(|program| program.exists())
 }
 
-/// What a kubelet sets (`setupKernelTunables` of `pkg/kubelet/cm/container_manager_linux.go`).
-const KERNEL_SETTINGS: [&str; 6] = [
-    "vm/overcommit_memory",
-    "vm/panic_on_oom",
-    "kernel/panic",
-    "kernel/panic_on_oops",
-    "kernel/keys/root_maxkeys",
-    "kernel/keys/root_maxbytes",
-];
-
 /// The kernel's settings as they were; put back when dropped, also after a failure.
 struct KernelSettings(Vec<(PathBuf, String)>);
 
 impl KernelSettings {
     fn read() -> Self {
-        let paths = KERNEL_SETTINGS.iter().map(|name| Path::new("/proc/sys").join(name));
+        let paths = TUNABLES.iter().map(|(name, _)| Path::new(ROOT).join(name));
         Self(paths.filter_map(|path| Some((path.clone(), fs::read_to_string(path).ok()?))).collect())
     }
 }

@@ -5,19 +5,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use pinnace::host::tunables::{ROOT, TUNABLES};
 
 /// The kubelet's root in every cgroup hierarchy.
 pub(super) const CGROUP: &str = "/pinnace-bench";
-
-/// Kernel settings that a kubelet writes (`pkg/kubelet/cm/container_manager_linux.go` of Kubernetes 1.36).
-const SETTINGS: [&str; 6] = [
-    "vm/overcommit_memory",
-    "vm/panic_on_oom",
-    "kernel/panic",
-    "kernel/panic_on_oops",
-    "kernel/keys/root_maxkeys",
-    "kernel/keys/root_maxbytes",
-];
 
 pub(super) struct MachineState {
     settings: Vec<(PathBuf, String)>,
@@ -26,7 +17,7 @@ pub(super) struct MachineState {
 
 impl MachineState {
     pub(super) fn prepare() -> Result<Self> {
-        let files = SETTINGS.iter().map(|name| Path::new("/proc/sys").join(name));
+        let files = TUNABLES.iter().map(|(name, _)| Path::new(ROOT).join(name));
         let settings =
             files.filter_map(|file| Some((file.clone(), fs::read_to_string(file).ok()?))).collect();
         let mut cgroups = Vec::new();

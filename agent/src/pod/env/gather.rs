@@ -35,7 +35,7 @@ pub(crate) async fn environment(
     let (environment, complaints) =
         assemble(container, sources).map_err(|error| failed(error.to_string()))?;
     for message in complaints {
-        let (object, wall) = (instance.object(), actor.clock.now().wall);
+        let (object, wall) = (pod.object(), actor.clock.now().wall);
         actor.events.warning(object, "InvalidEnvironmentVariableNames", &message, wall);
     }
     Ok(environment)

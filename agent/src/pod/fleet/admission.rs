@@ -7,7 +7,6 @@ use pinnace_cri::id::PodUid;
 use tokio::time::Instant;
 
 use super::{Fleet, Member};
-use crate::events::Object;
 use crate::journal::history::Class;
 use crate::pod::admit::{LABEL_PATIENCE, Neighbour, Verdict, judge, preempt};
 use crate::pod::plan::Wish;
@@ -74,9 +73,7 @@ impl Fleet {
             Wish::Refused { reason, message } | Wish::Evicted { reason, message } => {
                 tracing::warn!(pod = name, uid = %pod.uid, reason, message, "pod refused");
                 let wall = self.tools.actor.clock.now().wall;
-                let uid = pod.uid.clone();
-                let object = Object::pod(pod.namespace.as_str(), pod.name.as_str(), uid);
-                self.tools.actor.events.warning(object, reason, message, wall);
+                self.tools.actor.events.warning(pod.object(), reason, message, wall);
             }
             Wish::Gone(_) => tracing::info!(pod = name, uid = %pod.uid, "pod is being deleted"),
         }
@@ -86,9 +83,8 @@ impl Fleet {
     pub(super) fn tell_held(&self, pod: &DesiredPod) {
         let wall = self.tools.actor.clock.now().wall;
         for held in &pod.held {
-            let object = Object::pod(pod.namespace.as_str(), pod.name.as_str(), pod.uid.clone());
             let (reason, message) = held.event();
-            self.tools.actor.events.warning(object, reason, &message, wall);
+            self.tools.actor.events.warning(pod.object(), reason, &message, wall);
         }
     }
 
