@@ -41,7 +41,7 @@ impl Limits {
             machine: ThisHost::new(root_dir).machine()?,
             version,
             counts_swap: match version {
-                Version::V2 => counts_swap(Path::new(cgroup::MOUNT)),
+                Version::V2 => counts_swap(Path::new(cgroup::MOUNT), Path::new("/proc")),
                 Version::V1 | Version::Hybrid => Path::new(SWAP_V1).exists(),
                 Version::None => false,
             },
@@ -112,13 +112,30 @@ fn sizes(hugepages: &BTreeMap<i64, i64>) -> Vec<i64> {
     sizes
 }
 
-/// Whether some cgroup below the root, which is enough of a proof, can be kept from swap.
-fn counts_swap(mount: &Path) -> bool {
-    let inside = std::fs::read_dir(mount).into_iter().flatten().flatten();
-    let own = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    let own = own.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default().to_owned();
-    let mut places = inside.map(|entry| entry.path()).chain([mount.join(own)]);
-    places.any(|place| place.join(SWAP_V2).exists())
+/// Whether some cgroup below the root, which is enough of a proof, can be kept from swap. On a machine where nobody has
+/// made one with the controller of memory, what the kernel tells of itself has to do.
+fn counts_swap(mount: &Path, proc: &Path) -> bool {
+    let own = text(&proc.join("self/cgroup"));
+    let own = own.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
+    let inside = std::fs::read_dir(mount).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut places = inside.chain([mount.join(own)]).filter(|place| place != mount);
+    match places.find(|place| has_memory(place)) {
+        Some(place) => place.join(SWAP_V2).exists(),
+        None => {
+            let line = text(&proc.join("cmdline"));
+            let told = line.split_whitespace().rfind(|word| word.starts_with("swapaccount="));
+            has_memory(mount) && proc.join("swaps").exists() && told != Some("swapaccount=0")
+        }
+    }
+}
+
+fn has_memory(cgroup: &Path) -> bool {
+    text(&cgroup.join("cgroup.controllers")).split_whitespace().any(|name| name == "memory")
+}
+
+/// Empty if it cannot be read.
+fn text(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -176,5 +193,29 @@ mod tests {
         let limited = json!({"memorySwap": {"swapBehavior": "LimitedSwap"}, "singleProcessOOMKill": true});
         let limited = node(Version::V2, limited);
         assert_eq!((limited.swap, limited.group_kill), (Swap::Shared(7), false));
+    }
+
+    #[test]
+    fn swap_is_counted_where_a_cgroup_shows_it_or_else_where_the_kernel_can() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mount, proc) = (dir.path().join("cgroup"), dir.path().join("proc"));
+        let put = |path: &Path, text: &str| {
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        put(&mount.join("cgroup.controllers"), "cpu memory\n");
+        put(&proc.join("self/cgroup"), "0::/\n");
+        put(&proc.join("cmdline"), "quiet\n");
+        assert!(!counts_swap(&mount, &proc), "the kernel cannot swap");
+        put(&proc.join("swaps"), "");
+        assert!(counts_swap(&mount, &proc));
+        put(&proc.join("cmdline"), "swapaccount=1 swapaccount=0\n");
+        assert!(!counts_swap(&mount, &proc), "it was told not to count");
+        put(&mount.join("a.slice/cgroup.controllers"), "memory\n");
+        put(&mount.join("a.slice").join(SWAP_V2), "max\n");
+        assert!(counts_swap(&mount, &proc), "a cgroup proves it");
+        put(&proc.join("cmdline"), "quiet\n");
+        std::fs::remove_file(mount.join("a.slice").join(SWAP_V2)).unwrap();
+        assert!(!counts_swap(&mount, &proc), "a cgroup proves it");
     }
 }
