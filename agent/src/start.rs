@@ -50,6 +50,7 @@ use resources::Limits;
 
 mod alone;
 mod cluster;
+mod fit;
 mod images;
 mod place;
 mod refusal;
@@ -96,6 +97,14 @@ pub enum StartError {
     /// `protectKernelDefaults` is set, and the kernel's settings are others.
     #[error("failed to find the kernel as protectKernelDefaults wants it: {0}")]
     Kernel(String),
+    /// Swap is on, which `failSwapOn` forbids.
+    #[error(
+        "failed to find swap off (on: {0}): switch it off with swapoff -a, or set failSwapOn: false (--fail-swap-on=false)"
+    )]
+    Swap(String),
+    /// The machine has cgroup v1, which `failCgroupV1` forbids.
+    #[error("failed to find cgroup v2, and failCgroupV1 is set: boot with it, or set failCgroupV1: false")]
+    CgroupV1,
     /// The runtime answers the question for its cgroup driver with errors.
     #[error("failed to learn the runtime's cgroup driver: {0}")]
     CgroupDriver(String),
@@ -108,6 +117,7 @@ pub enum StartError {
 pub async fn run(config: Config) -> Result<(), StartError> {
     let is_new_root = !config.root_dir.join("pinnace").exists();
     let lock = InstanceLock::take(&config.root_dir)?;
+    fit::settle(&config)?;
     tunables::settle(&config)?;
     let notifier = Notifier::from_environment();
     let clock = Clock::of_this_machine().map_err(|source| machine("the boot id", source))?;

@@ -1,6 +1,8 @@
 //! What is to be in the files of the cgroups that the node makes. Pure (`ResourceConfigForPod` in
 //! `pkg/kubelet/cm/helpers_linux.go`, `getCgroupConfig` in `node_container_manager_linux.go`).
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::core::v1::PodSpec;
 
 use crate::config::reserve::Reserved;
@@ -39,6 +41,19 @@ pub struct Host {
     pub pod_pids: Option<u64>,
     /// What pods together may not use (`enforceNodeAllocatable`).
     pub reserved: Reserved,
+    /// Cgroups of others whose reservation is also their limit.
+    pub others: Vec<Other>,
+}
+
+/// A cgroup that is not of pods, and what is reserved for it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Other {
+    /// The key that names it, such as `kubeReservedCgroup`.
+    pub key: &'static str,
+    /// Its name, such as `/system`.
+    pub cgroup: String,
+    /// By resource name.
+    pub amounts: BTreeMap<String, Quantity>,
 }
 
 fn setting(file: impl Into<String>, value: impl ToString) -> Setting {
@@ -120,6 +135,18 @@ pub fn of_all(host: &Host) -> Vec<Setting> {
     settings
 }
 
+/// Of a cgroup that is not of pods: what is reserved for it, and no setting for what is not (`enforceExistingCgroup`).
+#[must_use]
+pub fn of_other(other: &Other) -> Vec<Setting> {
+    let set = |(name, amount): (&String, &Quantity)| match name.as_str() {
+        "cpu" => Some(setting("cpu.weight", weight(amount.milli().unwrap_or(i64::MAX)))),
+        "memory" => Some(memory_max(amount.value().max(1))),
+        "pid" => Some(setting("pids.max", amount.value().max(0))),
+        _ => None,
+    };
+    other.amounts.iter().filter_map(set).collect()
+}
+
 /// Of a class: burstable pods share by what they ask for together, the others get what is left.
 #[must_use]
 pub fn of_class<'a>(class: Qos, pods: impl Iterator<Item = &'a PodSpec>) -> Vec<Setting> {
@@ -148,6 +175,7 @@ mod tests {
             cfs_period: Some(100_000),
             pod_pids: Some(4096),
             reserved: Reserved::default(),
+            others: Vec::new(),
         }
     }
 
@@ -200,6 +228,46 @@ mod tests {
     }
 
     #[test]
+    fn what_the_pod_as_a_whole_asks_for_limits_it_whatever_its_containers_do() {
+        let whole = |resources: Value| -> String {
+            let containers =
+                json!([{ "name": "a" }, { "name": "b", "resources": { "requests": { "cpu": "1" } } }]);
+            let spec =
+                json!({ "containers": containers, "resources": resources, "overhead": { "memory": "1Mi" } });
+            shown(&of_pod(&serde_json::from_value(spec).unwrap(), &host())).replace(REST, "")
+        };
+        assert_eq!(
+            whole(json!({ "requests": { "cpu": "2" }, "limits": { "cpu": "3", "memory": "64Mi" } })),
+            "cpu.weight=79 cpu.max=300000 100000 memory.max=68157440 "
+        );
+        // One resource of the two, and what the containers ask for stands for the other.
+        assert_eq!(
+            whole(json!({ "limits": { "memory": "64Mi" } })),
+            "cpu.weight=39 cpu.max=max 100000 memory.max=68157440 "
+        );
+        let pages = whole(json!({ "limits": { "hugepages-2Mi": "6Mi", "memory": "64Mi" } }));
+        assert!(pages.contains("hugetlb.2MB.max=6291456 "), "{pages}");
+    }
+
+    #[test]
+    fn init_containers_count_for_what_is_asked_and_for_whether_all_are_limited() {
+        let resources = json!({ "requests": { "cpu": "100m" }, "limits": { "cpu": "1", "memory": "64Mi" } });
+        let with = |init: Value| {
+            let spec =
+                json!({ "containers": [{ "name": "a", "resources": resources }], "initContainers": [init] });
+            shown(&of_pod(&serde_json::from_value(spec).unwrap(), &host())).replace(REST, "")
+        };
+        let limits = json!({ "limits": { "cpu": "2", "memory": "16Mi" } });
+        assert_eq!(
+            with(json!({ "name": "i", "resources": limits })),
+            "cpu.weight=79 cpu.max=200000 100000 memory.max=67108864 "
+        );
+        let sidecar = with(json!({ "name": "i", "restartPolicy": "Always", "resources": limits }));
+        assert_eq!(sidecar, "cpu.weight=82 cpu.max=300000 100000 memory.max=83886080 ");
+        assert_eq!(with(json!({ "name": "i" })), "cpu.weight=4 cpu.max=max 100000 memory.max=max ");
+    }
+
+    #[test]
     fn quotas_can_be_off_and_processes_without_limit() {
         let spec = pod(json!([{ "name": "a", "resources": { "limits": { "cpu": "1" } } }]), json!({}));
         let text = shown(&of_pod(&spec, &Host { cfs_period: None, pod_pids: None, ..host() }));
@@ -216,6 +284,15 @@ mod tests {
             shown(&of_all(&host)),
             "cpu.weight=137 memory.max=6979321856 pids.max=32000 hugetlb.1GB.max=0 hugetlb.2MB.max=67108864"
         );
+    }
+
+    #[test]
+    fn others_are_limited_to_what_is_reserved_for_them() {
+        let amounts = [("cpu", "500m"), ("memory", "1Gi"), ("pid", "100"), ("ephemeral-storage", "1Gi")];
+        let amounts = amounts.map(|(name, text)| (name.to_owned(), Quantity::parse(text).unwrap()));
+        let other = Other { amounts: amounts.into(), ..Other::default() };
+        assert_eq!(shown(&of_other(&other)), "cpu.weight=20 memory.max=1073741824 pids.max=100");
+        assert_eq!(of_other(&Other::default()), []);
     }
 
     #[test]

@@ -76,19 +76,26 @@ impl Keeper {
             stop.cancel();
             return;
         };
-        match self.cgroups.0.config.mode.clone() {
+        let config = &self.cgroups.0.config;
+        let not_obeyed = config.needed_by.join(", ");
+        match config.mode.clone() {
             Mode::Whole(host) if names.driver() == CgroupDriver::Cgroupfs => {
                 self.keep(&names, &host, stop).await;
+                return;
             }
-            Mode::Whole(_) => {
-                tracing::warn!(
-                    "the runtime uses the systemd cgroup driver: pods lie in slices, whose limits are not set yet; \
-                     limits of containers are"
-                );
-                stop.cancelled().await;
-            }
-            Mode::Names | Mode::Nothing(_) => stop.cancelled().await,
+            Mode::Whole(_) => tracing::warn!(
+                not_obeyed,
+                "the runtime uses the systemd cgroup driver: pods lie in slices, whose limits are not set yet; \
+                 limits of containers are"
+            ),
+            Mode::Names if !not_obeyed.is_empty() => tracing::warn!(
+                not_obeyed,
+                "these settings need cgroups of pods, which this node does not make: it needs cgroup v2, and a virtual \
+                 node a cgroupRoot of its own"
+            ),
+            Mode::Names | Mode::Nothing(_) => {}
         }
+        stop.cancelled().await;
     }
 
     /// Asks until the driver is known; none if the runtime keeps answering with errors.
@@ -202,6 +209,12 @@ fn keep(
         Err(error) => failed = failed.take().or(Some(error)),
     };
     let specs = || members.iter().filter_map(|pod| pod.pod.spec.as_ref());
+    if scope == Scope::All {
+        for other in &host.others {
+            let result = write::limit(tree, &other.cgroup, other.key, &amount::of_other(other));
+            note(&other.cgroup, result);
+        }
+    }
     let mut set = |cgroup: String, settings: Vec<Setting>| {
         let result = write::ensure(tree, &cgroup, &settings);
         note(&cgroup, result);

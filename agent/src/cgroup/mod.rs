@@ -53,6 +53,8 @@ pub struct Config {
     pub driver: CgroupDriver,
     /// `cgroupRoot`: under which cgroup all pods are.
     pub root: String,
+    /// Keys of the configuration that cannot be obeyed where the node makes no cgroups.
+    pub needed_by: Vec<&'static str>,
 }
 
 /// Whether the runtime has said which driver it uses.
@@ -102,7 +104,8 @@ impl Default for Cgroups {
     /// Nothing is made and no parent is named.
     fn default() -> Self {
         let mode = Mode::Nothing(String::new());
-        let config = Config { mode, driver: CgroupDriver::Cgroupfs, root: String::new() };
+        let config =
+            Config { mode, driver: CgroupDriver::Cgroupfs, root: String::new(), needed_by: Vec::new() };
         Self::new(config, Arc::new(KernelTree::new(Path::new(MOUNT))))
     }
 }

@@ -9,6 +9,16 @@ use crate::pod::resources::Qos;
 /// The cgroup of all pods (`defaultNodeAllocatableCgroupName`).
 const PODS: &str = "kubepods";
 
+/// A cgroup's name as the tree has it, from one in a configuration; parts that would lead elsewhere are left out.
+#[must_use]
+pub fn plain(name: &str) -> String {
+    parts(name).map(|part| format!("/{part}")).collect()
+}
+
+fn parts(name: &str) -> impl Iterator<Item = &str> {
+    name.split('/').filter(|part| !matches!(*part, "" | "." | ".."))
+}
+
 /// How cgroups of this node are named.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Names {
@@ -20,8 +30,7 @@ impl Names {
     /// Names under `root`, a path such as `/` or `/tenants/a`; parts that would lead elsewhere are left out.
     #[must_use]
     pub fn new(driver: CgroupDriver, root: &str) -> Self {
-        let parts = root.split('/').filter(|part| !matches!(*part, "" | "." | ".."));
-        Self { driver, root: parts.map(str::to_owned).collect() }
+        Self { driver, root: parts(root).map(str::to_owned).collect() }
     }
 
     /// Who makes them.
@@ -126,6 +135,16 @@ mod tests {
         );
         let names = Names::new(CgroupDriver::Systemd, "/my-pods");
         assert_eq!(names.class(Qos::Guaranteed), "/my_pods.slice/my_pods-kubepods.slice");
+        let names = Names::new(CgroupDriver::Systemd, "");
+        let classes = CLASSES.map(|qos| names.class(qos));
+        assert_eq!(
+            classes,
+            [
+                "/kubepods.slice",
+                "/kubepods.slice/kubepods-burstable.slice",
+                "/kubepods.slice/kubepods-besteffort.slice"
+            ]
+        );
     }
 
     #[test]

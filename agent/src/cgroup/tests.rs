@@ -36,7 +36,7 @@ fn rig(mode: Mode, said: Option<v1::CgroupDriver>, configured: CgroupDriver) -> 
 
 fn rig_on(fake: Fake, mode: Mode, configured: CgroupDriver) -> Rig {
     let tree = Arc::new(MemoryTree::default());
-    let config = Config { mode, driver: configured, root: "/".into() };
+    let config = Config { mode, driver: configured, root: "/".into(), needed_by: Vec::new() };
     let cgroups = Cgroups::new(config, Arc::clone(&tree) as Arc<dyn Tree>);
     let stop = CancellationToken::new();
     let keeper = Keeper::new(cgroups.clone(), fake.client(), Arc::new(Cards::default()));
@@ -114,6 +114,24 @@ async fn a_runtime_that_answers_with_errors_three_times_ends_the_agent() {
     assert_eq!(began.elapsed().as_secs(), 4);
     assert!(rig.cgroups.refused().is_some_and(|problem| problem.contains("made up")));
     assert_eq!(rig.fake.count_calls(|record| record.call == Call::RuntimeConfig), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reservation_is_the_limit_of_a_cgroup_once_that_is_there() {
+    let amounts = [("memory".to_owned(), crate::quantity::Quantity::parse("1Gi").unwrap())];
+    let other =
+        amount::Other { key: "systemReservedCgroup", cgroup: "/system".into(), amounts: amounts.into() };
+    let mode = Mode::Whole(Box::new(Host { others: vec![other], ..host() }));
+    let rig = rig(mode, Some(v1::CgroupDriver::Cgroupfs), CgroupDriver::Cgroupfs);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(
+        rig.tree.value("/kubepods", "memory.max"),
+        (8_u64 << 30).to_string(),
+        "one failure is not all"
+    );
+    rig.tree.make("/system").unwrap();
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    assert_eq!(rig.tree.value("/system", "memory.max"), (1 << 30).to_string());
 }
 
 #[tokio::test(start_paused = true)]

@@ -150,6 +150,17 @@ impl MemoryTree {
     }
 }
 
+/// Gives what is in a cgroup already its controllers.
+fn give_below(cgroups: &mut BTreeMap<String, BTreeMap<String, String>>, cgroup: &str, controllers: &str) {
+    let below = |name: &str| name.strip_prefix(cgroup).is_some_and(|rest| rest.rfind('/') == Some(0));
+    for (_, files) in cgroups.iter_mut().filter(|(name, _)| below(name)) {
+        files.insert("cgroup.controllers".to_owned(), controllers.to_owned());
+        for (file, value) in fresh(controllers) {
+            files.entry(file).or_insert(value);
+        }
+    }
+}
+
 impl Tree for MemoryTree {
     fn make(&self, cgroup: &str) -> io::Result<()> {
         let mut cgroups = self.lock();
@@ -176,6 +187,8 @@ impl Tree for MemoryTree {
                 let enabled: Vec<_> =
                     text.split_whitespace().map(|word| word.trim_start_matches('+')).collect();
                 *content = format!("{content} {}", enabled.join(" ")).trim().to_owned();
+                let controllers = content.clone();
+                give_below(&mut cgroups, cgroup, &controllers);
             }
             "cgroup.kill" => {
                 files.insert("cgroup.events".to_owned(), "populated 0\nfrozen 0\n".to_owned());

@@ -23,6 +23,14 @@ pub enum WriteError {
         /// The cause.
         source: io::Error,
     },
+    /// It is another's, who has not made it.
+    #[error("failed to find cgroup {cgroup}, which {key} names")]
+    Absent {
+        /// Which.
+        cgroup: String,
+        /// The key of the configuration.
+        key: &'static str,
+    },
     /// A file of it cannot be read or written.
     #[error("failed to set {file} of cgroup {cgroup}")]
     Set {
@@ -54,6 +62,25 @@ pub fn ensure(tree: &dyn Tree, cgroup: &str, settings: &[Setting]) -> Result<Vec
         above = level;
     }
     enable(tree, cgroup)?;
+    correct(tree, cgroup, settings)
+}
+
+/// Sets what differs in a cgroup of another's, which nobody else makes: its own processes may lie in it, so that only
+/// what is above it gets controllers.
+pub fn limit(
+    tree: &dyn Tree,
+    cgroup: &str,
+    key: &'static str,
+    settings: &[Setting],
+) -> Result<Vec<String>, WriteError> {
+    if !exists(tree, cgroup) {
+        return Err(WriteError::Absent { cgroup: cgroup.to_owned(), key });
+    }
+    let mut above = "";
+    for level in down_to(cgroup) {
+        enable(tree, above)?;
+        above = level;
+    }
     correct(tree, cgroup, settings)
 }
 
@@ -165,6 +192,21 @@ mod tests {
         tree.write(POD, "memory.max", "max").unwrap();
         assert_eq!(correct(&tree, POD, &limits("4096")).unwrap(), ["memory.max"]);
         assert_eq!(tree.value(POD, "memory.max"), "4096");
+    }
+
+    #[test]
+    fn a_cgroup_of_anothers_is_limited_and_never_made() {
+        let tree = MemoryTree::default();
+        let key = "kubeReservedCgroup";
+        let error = limit(&tree, "/node/kube", key, &limits("4096")).unwrap_err();
+        assert_eq!(error.to_string(), "failed to find cgroup /node/kube, which kubeReservedCgroup names");
+        assert_eq!(tree.all(), Vec::<String>::new());
+        tree.make("/node").unwrap();
+        tree.make("/node/kube").unwrap();
+        tree.populate("/node/kube", true);
+        limit(&tree, "/node", key, &limits("4096")).unwrap();
+        assert_eq!(tree.value("/node", "memory.max"), "4096");
+        assert_eq!(tree.value("/node", "cgroup.subtree_control"), "", "nothing is given to what is below");
     }
 
     #[test]

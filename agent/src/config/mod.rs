@@ -10,6 +10,7 @@
 pub mod command_line;
 pub mod duration;
 pub mod effective;
+pub mod enforced;
 pub mod error;
 pub mod file;
 pub mod flags;

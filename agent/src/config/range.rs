@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::duration::GoDuration;
+use super::enforced::{ENFORCEABLE, Enforced};
 use super::file::KubeletConfiguration;
 use crate::pod::security::sysctl::Allowlist;
 use crate::pod::userns::blocks::UNIT;
@@ -28,6 +29,7 @@ pub fn faults(config: &KubeletConfiguration) -> Vec<Fault> {
     relations(config, &mut found);
     eviction(config, &mut found);
     pods(config, &mut found);
+    allocatable(config, &mut found);
     found
 }
 
@@ -177,6 +179,31 @@ fn relations(config: &KubeletConfiguration, found: &mut Vec<Fault>) {
     let critical = config.shutdown_grace_period_critical_pods.unwrap_or_default();
     if critical > config.shutdown_grace_period.unwrap_or_default() {
         add(found, "shutdownGracePeriodCriticalPods", "must not be above shutdownGracePeriod");
+    }
+}
+
+/// What `enforceNodeAllocatable` may hold beside `pods` and `none`: a reservation whose cgroup has to be named.
+fn allocatable(config: &KubeletConfiguration, found: &mut Vec<Fault>) {
+    const FIELD: &str = "enforceNodeAllocatable";
+    let list = config.enforce_node_allocatable.as_deref().unwrap_or_default();
+    let has = |word: &str| list.iter().any(|listed| listed == word);
+    let known = |word: &str| matches!(word, "pods" | "none") || Enforced::parse(word).is_some();
+    for word in list.iter().filter(|word| !known(word)) {
+        add(found, FIELD, format!("must be of {}, has {word:?}", ENFORCEABLE.join(", ")));
+    }
+    for enforced in list.iter().filter_map(|word| Enforced::parse(word)) {
+        if enforced.cgroup(config).is_none() {
+            add(found, enforced.key, format!("must name the cgroup, since {FIELD} has {}", enforced.word));
+        }
+        if enforced.is_compressible && has(enforced.word.trim_end_matches("-compressible")) {
+            add(found, FIELD, format!("must not have {} beside the same of all resources", enforced.word));
+        }
+    }
+    if has("none") && list.len() > 1 {
+        add(found, FIELD, "must have none alone");
+    }
+    if config.cgroups_per_qos == Some(false) && list.iter().any(|word| word != "none") {
+        add(found, FIELD, "must be empty or none while cgroupsPerQOS is false");
     }
 }
 
@@ -331,5 +358,34 @@ mod tests {
                 "evictionSoftGracePeriod": {"memory.available": "0s"}}),
             &["evictionSoftGracePeriod[memory.available]: must be a positive duration, is \"0s\""],
         );
+    }
+
+    #[test]
+    fn reservations_are_enforced_in_cgroups_that_are_named() {
+        let list = |words: serde_json::Value| json!({"enforceNodeAllocatable": words});
+        check(list(json!(["pods"])), &[]);
+        check(list(json!([])), &[]);
+        check(list(json!(["none"])), &[]);
+        check(list(json!(["none", "pods"])), &["enforceNodeAllocatable: must have none alone"]);
+        check(
+            list(json!(["nodes", "kube-reserved"])),
+            &[
+                "enforceNodeAllocatable: must be of pods, none, system-reserved, system-reserved-compressible, \
+                 kube-reserved, kube-reserved-compressible, has \"nodes\"",
+                "kubeReservedCgroup: must name the cgroup, since enforceNodeAllocatable has kube-reserved",
+            ],
+        );
+        check(
+            json!({"enforceNodeAllocatable": ["system-reserved", "system-reserved-compressible"],
+                "systemReservedCgroup": "/system"}),
+            &[
+                "enforceNodeAllocatable: must not have system-reserved-compressible beside the same of all resources",
+            ],
+        );
+        check(
+            json!({"enforceNodeAllocatable": ["pods"], "cgroupsPerQOS": false}),
+            &["enforceNodeAllocatable: must be empty or none while cgroupsPerQOS is false"],
+        );
+        check(json!({"cgroupsPerQOS": false}), &[]);
     }
 }

@@ -5,11 +5,13 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::cgroup::amount::Host;
+use crate::cgroup::amount::{Host, Other};
+use crate::cgroup::name::plain;
 use crate::cgroup::tree::KernelTree;
 use crate::cgroup::{self, Cgroups, Mode};
 use crate::check::cgroup::{Version, detect};
 use crate::config::effective::Config;
+use crate::config::enforced::Enforced;
 use crate::config::reserve::Reserved;
 use crate::host::machine::{Host as _, Machine, ThisHost};
 use crate::pod::resources::{Node, Swap};
@@ -70,7 +72,12 @@ impl Limits {
     /// Cgroups of pods.
     pub(super) fn cgroups(&self, config: &Config) -> Cgroups {
         let root = config.file.cgroup_root.clone().unwrap_or_default();
-        let config = cgroup::Config { mode: self.mode(config, &root), driver: config.cgroup_driver, root };
+        let config = cgroup::Config {
+            mode: self.mode(config, &root),
+            driver: config.cgroup_driver,
+            root,
+            needed_by: needed_by(config),
+        };
         Cgroups::new(config, Arc::new(KernelTree::new(Path::new(cgroup::MOUNT))))
     }
 
@@ -96,8 +103,35 @@ impl Limits {
             cfs_period: period(config),
             pod_pids: config.pod_pids_limit,
             reserved: if of_pods { config.node.reserved.clone() } else { Reserved::default() },
+            others: others(config),
         }
     }
+}
+
+fn enforced(config: &Config) -> impl Iterator<Item = Enforced> + '_ {
+    config.file.enforce_node_allocatable.iter().flatten().filter_map(|word| Enforced::parse(word))
+}
+
+/// Cgroups of others that are limited to their reservations.
+fn others(config: &Config) -> Vec<Other> {
+    let other = |enforced: Enforced| {
+        let cgroup = plain(enforced.cgroup(&config.file)?);
+        Some(Other { key: enforced.key, cgroup, amounts: enforced.amounts(&config.file) })
+    };
+    enforced(config).filter_map(other).collect()
+}
+
+/// Keys that are set and say something of cgroups which the node makes, or limits.
+fn needed_by(config: &Config) -> Vec<&'static str> {
+    let set = [
+        ("podPidsLimit", config.pod_pids_limit.is_some()),
+        ("enforceNodeAllocatable", enforced(config).next().is_some()),
+        (
+            "cgroupRoot",
+            config.file.cgroup_root.as_deref().is_some_and(|root| !root.trim_matches('/').is_empty()),
+        ),
+    ];
+    set.into_iter().filter(|(_, is_set)| *is_set).map(|(key, _)| key).collect()
 }
 
 fn period(config: &Config) -> Option<i64> {
@@ -180,6 +214,24 @@ mod tests {
         assert_eq!(kept(&config), config.node.reserved);
         config.file.enforce_node_allocatable = Some(vec!["none".into()]);
         assert_eq!(kept(&config), Reserved::default());
+    }
+
+    #[test]
+    fn reservations_of_others_are_limits_of_theirs_where_that_is_asked_for() {
+        let file = json!({
+            "kubeReserved": {"cpu": "1", "memory": "1Gi"}, "kubeReservedCgroup": "node/../kube/",
+            "systemReserved": {"cpu": "1"}, "systemReservedCgroup": "/system",
+            "enforceNodeAllocatable": ["pods", "kube-reserved"],
+        });
+        let config = configured(file, false);
+        let shown: Vec<_> =
+            limits(Version::V2).host(&config).others.into_iter().map(|it| (it.key, it.cgroup)).collect();
+        assert_eq!(shown, [("kubeReservedCgroup", "/node/kube".to_owned())]);
+        assert_eq!(needed_by(&config), ["enforceNodeAllocatable"]);
+        let mut plain = configured(json!({"enforceNodeAllocatable": ["pods"], "cgroupRoot": "/"}), false);
+        assert_eq!((needed_by(&plain), limits(Version::V2).host(&plain).others), (Vec::new(), Vec::new()));
+        plain.pod_pids_limit = Some(7);
+        assert_eq!(needed_by(&plain), ["podPidsLimit"]);
     }
 
     #[test]

@@ -38,8 +38,12 @@ fn host() -> Host {
 }
 
 fn cgroups() -> Cgroups {
-    let config =
-        Config { mode: Mode::Whole(Box::new(host())), driver: CgroupDriver::Cgroupfs, root: "/".into() };
+    let config = Config {
+        mode: Mode::Whole(Box::new(host())),
+        driver: CgroupDriver::Cgroupfs,
+        root: "/".into(),
+        needed_by: Vec::new(),
+    };
     Cgroups::new(config, Arc::new(KernelTree::new(Path::new(MOUNT))))
 }
 

@@ -76,7 +76,8 @@ impl<'a> Agent<'a> {
             "apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration",
             "authentication": { "x509": { "clientCAFile": self.cluster.status("ca") } },
             "port": self.port, "healthzPort": 0, "podLogsDir": self.path("logs"),
-            "staticPodPath": self.path("manifests"), "clusterDNS": ["10.96.0.10"], "clusterDomain": "cluster.local", "containerRuntimeEndpoint": self.runtime.endpoint,
+            "staticPodPath": self.path("manifests"), "clusterDNS": ["10.96.0.10"], "clusterDomain": "cluster.local", "failSwapOn": false,
+            "containerRuntimeEndpoint": self.runtime.endpoint,
         });
         for (key, value) in more {
             config[*key] = value.clone();

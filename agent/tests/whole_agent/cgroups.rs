@@ -154,7 +154,11 @@ async fn b80_a_restarted_agent_sets_right_what_was_changed_and_touches_nothing_e
 
 fn cgroups_in(tree: &Arc<MemoryTree>) -> Cgroups {
     let host = Host { cpus: 4, memory: 8 << 30, cfs_period: Some(100_000), ..Host::default() };
-    let config =
-        Config { mode: Mode::Whole(Box::new(host)), driver: CgroupDriver::Cgroupfs, root: "/".into() };
+    let config = Config {
+        mode: Mode::Whole(Box::new(host)),
+        driver: CgroupDriver::Cgroupfs,
+        root: "/".into(),
+        needed_by: Vec::new(),
+    };
     Cgroups::new(config, Arc::clone(tree) as Arc<dyn Tree>)
 }
