@@ -108,12 +108,22 @@ pub fn oom_score_adj(spec: &PodSpec, container: &Container, node: &Node) -> i64 
         Qos::Guaranteed => -997,
         Qos::BestEffort => 1000,
         Qos::Burstable => {
-            let own = whole(request(container.resources.as_ref(), "memory"));
-            let wanted = own.saturating_add(sums::spare_memory(spec));
+            let wanted = asked_at_least(spec, container).saturating_add(sums::spare_memory(spec));
             let share = i128::from(wanted) * 1000 / i128::from(node.memory.max(1));
             i64::try_from(1000 - share).unwrap_or(3).clamp(3, 999)
         }
     }
+}
+
+/// What a container asks for of memory. An init container that is restarted for ever counts as asking for no less than
+/// the pod's least container, so that it is not killed before all of those whom it serves.
+fn asked_at_least(spec: &PodSpec, container: &Container) -> i64 {
+    let asked = |container: &Container| whole(request(container.resources.as_ref(), "memory"));
+    let is_listed = |other: &Container| other.name == container.name;
+    let serves = container.restart_policy.as_deref() == Some("Always")
+        && spec.init_containers.iter().flatten().any(is_listed);
+    let least = spec.containers.iter().map(asked).min().filter(|_| serves);
+    asked(container).max(least.unwrap_or(0))
 }
 
 /// CPU shares from thousandths of a processor.

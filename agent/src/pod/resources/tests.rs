@@ -71,6 +71,34 @@ fn only_what_the_node_depends_on_is_killed_last() {
 }
 
 #[test]
+fn a_sidecar_is_not_killed_before_all_that_it_serves() {
+    let asks = |memory: &str| json!({ "requests": { "memory": memory } });
+    let spec = |whole: Value| {
+        pod(json!({
+            "containers": [{ "name": "a", "resources": asks("1Gi") }, { "name": "b", "resources": asks("2Gi") }],
+            "initContainers": [
+                { "name": "small", "resources": asks("512Mi"), "restartPolicy": "Always" },
+                { "name": "large", "resources": asks("3Gi"), "restartPolicy": "Always" },
+                { "name": "once", "resources": asks("512Mi") },
+            ],
+            "resources": whole,
+        }))
+    };
+    let scores = |spec: &PodSpec| -> Vec<i64> {
+        let all = spec.init_containers.iter().flatten().chain(&spec.containers);
+        all.map(|container| oom_score_adj(spec, container, &node())).collect()
+    };
+    assert_eq!(scores(&spec(json!({}))), [750, 250, 875, 750, 500]);
+    // Together they ask for 6.5 GiB; of what the pod asks for beyond that each has a fifth.
+    let spare = (1536_i64 << 20) / 5;
+    let shifted = |memory: i64| (1000 - ((memory << 20) + spare) * 1000 / (4 << 30)).max(3);
+    assert_eq!(
+        scores(&spec(json!({ "requests": { "memory": "8Gi" } }))),
+        [1024, 3072, 512, 1024, 2048].map(shifted)
+    );
+}
+
+#[test]
 fn every_page_size_of_the_machine_is_limited() {
     let machine = Node { hugepage_sizes: vec![1 << 30, 2 << 20, 64 << 10], ..node() };
     let set = first(&spec(json!({ "limits": { "hugepages-2Mi": "4Mi", "memory": "1Mi" } })), &machine);
