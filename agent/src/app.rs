@@ -137,6 +137,7 @@ pub fn start(
     let (images, pulled) = (actor.images.clone(), Arc::clone(&actor.pulled));
     let starts = actor.creates.in_use();
     let place = features::keep(place, runtime_state.clone(), supervisor);
+    let shown_place = place.clone();
     let tools = Tools {
         actor: Arc::new(actor),
         supervisor: supervisor.clone(),
@@ -157,6 +158,7 @@ pub fn start(
         observed: handles.snapshots,
         relist: handles.health,
         runtime: runtime_state,
+        place: shown_place,
         desired,
         journal: condition,
         events,

@@ -14,6 +14,7 @@ use crate::events::EventLog;
 use crate::image::Images;
 use crate::image::name::Name;
 use crate::join::Membership;
+use crate::pod::admit::Place;
 use crate::pod::card::{Card, Cards};
 use crate::pod::paths::Dirs;
 use crate::pod::status::{self, Subject};
@@ -45,6 +46,8 @@ pub struct Board {
     pub relist: watch::Receiver<Health>,
     /// The runtime's own word.
     pub runtime: watch::Receiver<RuntimeState>,
+    /// The node as pods find it.
+    pub place: watch::Receiver<Arc<Place>>,
     /// What the sources want, and what of it cannot be used.
     pub desired: watch::Receiver<Arc<Desired>>,
     /// What keeps the journal from being written.
@@ -80,7 +83,9 @@ impl Board {
     }
 
     fn pod(&self, card: &Card) -> PodView {
-        let view = self.with(card, status::pod);
+        let ips = self.place.borrow().ips.clone();
+        let view =
+            self.with(card, |subject| PodView { ip: status::ip(subject, &ips), ..status::pod(subject) });
         if !self.is_unknown(card) {
             return view;
         }

@@ -1,6 +1,8 @@
 //! What a pod's state is called for people: its phase and one word of how it fares. Pure; [`container`] has the words
 //! of its containers.
 
+use std::net::IpAddr;
+
 use k8s_openapi::api::core::v1::Container as Spec;
 use pinnace_cri::container::ContainerState;
 use pinnace_cri::id::PodUid;
@@ -8,6 +10,7 @@ use pinnace_cri::sandbox::SandboxState;
 use pinnace_pleg::snapshot::{ContainerSeen, PodObserved};
 
 use crate::journal::history::{ContainerHistory, Exit, TerminationCause};
+use crate::pod::api_status::sorted;
 use crate::pod::card::Face;
 use crate::pod::paths::Dirs;
 use crate::pod::plan::Rest;
@@ -144,14 +147,20 @@ impl Subject<'_> {
     }
 }
 
-/// The pod's view.
+/// The pod's address: of the node's primary family if it has one of that, by the node's own addresses.
+#[must_use]
+pub fn ip(subject: &Subject<'_>, node: &[IpAddr]) -> Option<String> {
+    let sandbox = subject.seen.and_then(|seen| seen.newest_sandbox());
+    let status = sandbox.and_then(|sandbox| sandbox.status.as_ref())?;
+    sorted(&status.ips, node).first().map(ToString::to_string)
+}
+
+/// The pod's view. The first of its addresses is the one that the runtime names first, see [`ip`].
 #[must_use]
 pub fn pod(subject: &Subject<'_>) -> PodView {
     let face = subject.face;
     let containers = containers(subject);
     let phase = subject.phase();
-    let sandbox = subject.seen.and_then(|seen| seen.newest_sandbox());
-    let ip = sandbox.and_then(|sandbox| sandbox.status.as_ref()).and_then(|status| status.ips.first());
     PodView {
         namespace: face.namespace.clone(),
         name: face.name.clone(),
@@ -162,7 +171,7 @@ pub fn pod(subject: &Subject<'_>) -> PodView {
         phase: phase.as_str().to_owned(),
         restarts: containers.iter().map(|container| container.restarts).fold(0, u32::saturating_add),
         started: face.history.started.as_ref().map(|stamp| stamp.wall),
-        ip: ip.map(ToString::to_string),
+        ip: ip(subject, &[]),
         reason: reason(subject, &containers),
         source: face.pod.as_ref().map(|pod| match &pod.origin {
             Origin::File(path) => path.to_string_lossy().into_owned(),

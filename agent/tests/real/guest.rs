@@ -7,7 +7,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::{pod_cgroups, say};
+use crate::{dual_stack, pod_cgroups, say};
 
 /// Variable: the script that runs a program in a guest.
 const GUEST: &str = "PINNACE_TEST_GUEST";
@@ -48,7 +48,7 @@ fn pods_on_a_kernel_with_cgroup_v2() {
     }
     let said = run("2.2", 240, &["guest::inside::", "--ignored"]);
     let passed = said.lines().find_map(|line| line.strip_prefix("test result: ok. ")).unwrap_or_default();
-    assert!(passed.starts_with("2 passed; 0 failed"), "{said}");
+    assert!(passed.starts_with("4 passed; 0 failed"), "{said}");
 }
 
 /// A guest has one slow processor: what is measured there, or done a hundred times, says nothing in its time.
@@ -71,7 +71,7 @@ fn the_cases_of_every_machine_on_a_kernel_with_cgroup_v2() {
 
 /// What runs in the guest.
 mod inside {
-    use super::pod_cgroups;
+    use super::{dual_stack, pod_cgroups};
 
     macro_rules! inside {
         ($($module:ident::$case:ident,)+) => {
@@ -86,5 +86,7 @@ mod inside {
     inside! {
         pod_cgroups::b79_pods_of_each_class_have_their_place_and_lose_it,
         pod_cgroups::limits_of_pods_kill_and_refuse,
+        pod_cgroups::swap_is_refused_or_shared_as_configured,
+        dual_stack::a_pod_has_addresses_of_both_families_the_nodes_first_one_first,
     }
 }

@@ -17,6 +17,7 @@
 mod agree;
 mod confined;
 mod cut;
+mod dual_stack;
 mod ends;
 mod foreign;
 mod grace;

@@ -36,25 +36,27 @@ pub(crate) struct Node {
     /// Its runtime.
     pub(crate) runtime: Runtime,
     dir: TempDir,
+    flags: Vec<String>,
     child: Option<Child>,
 }
 
 impl Node {
     /// A running agent without manifests.
     pub(crate) fn start(runtime: &Runtime) -> Self {
-        Self::configured(runtime, "")
+        Self::configured(runtime, "", &[])
     }
 
-    /// The same with more lines of configuration.
-    pub(crate) fn configured(runtime: &Runtime, more: &str) -> Self {
+    /// The same with more lines of configuration and more flags.
+    pub(crate) fn configured(runtime: &Runtime, more: &str, flags: &[&str]) -> Self {
         let number = NODES.fetch_add(1, Ordering::Relaxed);
         let dir = tempfile::Builder::new().prefix("pinnace-real-").tempdir().expect("a directory");
         let name = format!("n{}-{number}", std::process::id());
-        let mut node = Self { name, runtime: runtime.clone(), dir, child: None };
+        let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        let mut node = Self { name, runtime: runtime.clone(), dir, flags, child: None };
         fs::create_dir(node.manifests()).expect("a directory of manifests");
         let logs = node.pod_logs();
         let config = format!(
-            "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\npodLogsDir: {}\n{more}",
+            "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\npodLogsDir: {}\nfailSwapOn: false\n{more}",
             logs.display()
         );
         fs::write(node.path("config.yaml"), config).expect("a configuration");
@@ -97,6 +99,7 @@ impl Node {
             .arg(self.manifests())
             .arg("--admin-socket")
             .arg(self.path("admin.sock"))
+            .args(&self.flags)
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("the log again"))
             .stderr(log)

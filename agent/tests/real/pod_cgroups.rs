@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use serde_json::{Value, json};
 
@@ -110,7 +111,7 @@ fn the_tree_is_as_asked(node: &Node) -> [PathBuf; 3] {
 }
 
 pub(crate) fn b79_pods_of_each_class_have_their_place_and_lose_it(runtime: &Runtime) {
-    let mut node = Node::configured(runtime, CONFIG);
+    let mut node = Node::configured(runtime, CONFIG, &[]);
     let limits = json!({ "limits": { "cpu": "500m", "memory": "64Mi" } });
     let requests = json!({ "requests": { "cpu": "250m", "memory": "16Mi" }, "limits": { "memory": "32Mi" } });
     let mut partly = asking("partly", "Always", WAIT, requests);
@@ -147,7 +148,7 @@ fn until_ended(node: &Node, pod: &str) {
 }
 
 pub(crate) fn limits_of_pods_kill_and_refuse(runtime: &Runtime) {
-    let node = Node::configured(runtime, CONFIG);
+    let node = Node::configured(runtime, CONFIG, &[]);
     let limit = json!({ "limits": { "memory": "32Mi" } });
     // The shell would go on if only the greedy process were killed.
     let greedy = "dd if=/dev/zero of=/dev/null bs=64M count=1; echo went on; exit 3";
@@ -161,4 +162,60 @@ pub(crate) fn limits_of_pods_kill_and_refuse(runtime: &Runtime) {
     until_ended(&node, "many");
     let said = node.logs(&["many"]);
     assert!(said.contains("fork"), "{said}");
+}
+
+/// Swap on a file in memory, switched off when dropped.
+struct Swap;
+
+const AREA: u64 = 64 << 20;
+
+impl Swap {
+    fn on() -> Self {
+        let script =
+            format!("truncate -s {AREA} /run/swap && losetup /dev/loop0 /run/swap && mkswap -q /dev/loop0");
+        for script in [script.as_str(), "swapon /dev/loop0"] {
+            let made = Command::new("sh").args(["-c", script]).status().unwrap();
+            assert!(made.success(), "{script}");
+        }
+        Self
+    }
+}
+
+impl Drop for Swap {
+    fn drop(&mut self) {
+        let _ = Command::new("sh").args(["-c", "swapoff /dev/loop0; losetup -d /dev/loop0"]).status();
+    }
+}
+
+fn swap_of_the_machine() -> u64 {
+    let text = fs::read_to_string("/proc/meminfo").unwrap();
+    let total = text.lines().find_map(|line| line.strip_prefix("SwapTotal:")).unwrap();
+    total.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
+}
+
+pub(crate) fn swap_is_refused_or_shared_as_configured(runtime: &Runtime) {
+    let _swap = Swap::on();
+    let refused = Command::new(env!("CARGO_BIN_EXE_pinnace"))
+        .args(["run", "--fail-swap-on", "--root-dir", "/run/refused", "--container-runtime-endpoint"])
+        .arg(&runtime.endpoint)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(
+        !refused.status.success() && said.contains("failSwapOn") && said.contains("/dev/loop0"),
+        "{said}"
+    );
+
+    let node = Node::configured(runtime, "memorySwap: {swapBehavior: LimitedSwap}\n", &[]);
+    let requests = json!({ "requests": { "memory": "32Mi" }, "limits": { "memory": "64Mi" } });
+    node.put(&asking("shares", "Always", WAIT, requests));
+    node.put(&asking("free", "Always", WAIT, json!({})));
+    let of = |pod: &str, class: &str| {
+        let place = place(&node, pod, class);
+        read(&inside(&node, pod, &place).0, "memory.swap.max")
+    };
+    let share = (32 << 20) * swap_of_the_machine() / memory();
+    // The kernel counts pages.
+    assert_eq!(of("shares", "kubepods/burstable"), (share / 4096 * 4096).to_string());
+    assert_eq!(of("free", "kubepods/besteffort"), "0");
 }
