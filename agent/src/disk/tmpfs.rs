@@ -1,10 +1,15 @@
 //! Mounting file systems in memory, unmounting whatever it is, and finding mounts.
 
+use std::fs::{File, OpenOptions};
 use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
 use nix::mount::{MntFlags, MsFlags, mount as nix_mount, umount2};
+use nix::sys::statfs::{TMPFS_MAGIC, fstatfs};
 
 use super::contents::{Mounted, Tmpfs};
 use super::mounts;
@@ -62,6 +67,36 @@ pub(super) fn mounts(path: &Path) -> io::Result<Vec<Mounted>> {
         .collect())
 }
 
+/// Kind of what is mounted on the directory `path` itself, if anything. Of kinds, only the one that is looked for is
+/// known by name; another is told by its number.
+pub(super) fn mounted(path: &Path) -> io::Result<Option<String>> {
+    let parent =
+        path.parent().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "path has no parent"))?;
+    let (within, above) = match (place(path), place(parent)) {
+        (Err(error), _) | (_, Err(error)) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        (within, above) => (within?, above?),
+    };
+    if mount_id(&within)? == mount_id(&above)? {
+        return Ok(None);
+    }
+    let kind = fstatfs(&within)?.filesystem_type();
+    Ok(Some(if kind == TMPFS_MAGIC { "tmpfs".to_owned() } else { format!("type {:#x}", kind.0) }))
+}
+
+/// A directory, not opened: nothing of its file system is asked.
+fn place(path: &Path) -> io::Result<File> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
+    OpenOptions::new().read(true).custom_flags(flags.bits()).open(path)
+}
+
+/// Number of the mount that something open lies on.
+fn mount_id(file: &File) -> io::Result<u64> {
+    let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", file.as_raw_fd()))?;
+    let line = text.lines().find_map(|line| line.strip_prefix("mnt_id:"));
+    let id = line.and_then(|id| id.trim().parse().ok());
+    id.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "no mnt_id in fdinfo"))
+}
+
 /// The mount that `path` lies on.
 pub(super) fn mount_of(path: &Path) -> io::Result<Mounted> {
     let found = mounts::of(&std::fs::read(MOUNTINFO)?, path);
@@ -80,6 +115,27 @@ fn seen_from(mount: &Path, real: &Path, path: &Path) -> PathBuf {
 mod tests {
     use super::super::contents::Attributes;
     use super::*;
+
+    #[test]
+    fn what_is_mounted_on_a_directory_itself_is_told() {
+        let mounted = |path: &str| mounted(Path::new(path));
+        assert_eq!(mounted("/proc").unwrap().as_deref(), Some("type 0x9fa0"));
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+        std::fs::create_dir(path("plain")).unwrap();
+        std::os::unix::fs::symlink("/proc", path("link")).unwrap();
+        assert_eq!(mounted(&path("plain")).unwrap(), None);
+        assert_eq!(mounted(&path("missing/of")).unwrap(), None);
+        // Never what a link leads to.
+        assert!(mounted(&path("link")).is_err() && mounted("/").is_err());
+        if nix::unistd::geteuid().is_root() {
+            let top = Attributes { mode: 0o700, uid: None, gid: None };
+            mount(Path::new(&path("plain")), &Tmpfs { size: 1 << 20, top, hardened: true }).unwrap();
+            assert_eq!(mounted(&path("plain")).unwrap().as_deref(), Some("tmpfs"));
+            unmount(Path::new(&path("plain"))).unwrap();
+            assert_eq!(mounted(&path("plain")).unwrap(), None);
+        }
+    }
 
     #[test]
     fn options_are_the_kernels() {

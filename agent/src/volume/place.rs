@@ -48,13 +48,10 @@ pub(super) fn make(disk: &dyn Disk, place: &Place, volume: &Rendered, owner: &Ow
 
 /// Whether the volume's file system is there; something else in its place is an error.
 pub(super) fn is_mounted(disk: &dyn Disk, dir: &Path) -> io::Result<bool> {
-    let mounts = disk.mounts(dir)?;
-    match mounts.iter().rfind(|mount| mount.path == dir) {
+    match disk.mounted(dir)?.as_deref() {
         None => Ok(false),
-        Some(mount) if mount.kind == "tmpfs" => Ok(true),
-        Some(mount) => {
-            Err(io::Error::other(format!("{} is a mount of {}, not tmpfs", dir.display(), mount.kind)))
-        }
+        Some("tmpfs") => Ok(true),
+        Some(kind) => Err(io::Error::other(format!("{} is a mount of {kind}, not tmpfs", dir.display()))),
     }
 }
 
