@@ -94,6 +94,8 @@ struct Pages {
     entries: BTreeMap<Subject, Entry>,
     /// What each pod holds.
     pods: BTreeMap<PodUid, BTreeSet<Subject>>,
+    /// How many words there were for each pod that listens.
+    words: BTreeMap<PodUid, watch::Sender<u64>>,
 }
 
 /// The book. Shared by all who read and write it.
@@ -116,7 +118,7 @@ impl Book {
     /// The pod holds exactly these from now on.
     pub(super) fn hold(&self, uid: &PodUid, subjects: BTreeSet<Subject>, now: Instant) {
         let mut pages = self.pages();
-        let Pages { entries, pods } = &mut *pages;
+        let Pages { entries, pods, .. } = &mut *pages;
         let before = pods.get(uid).cloned().unwrap_or_default();
         if before == subjects {
             return;
@@ -140,6 +142,12 @@ impl Book {
     /// The pod holds nothing any more.
     pub(super) fn release(&self, uid: &PodUid, now: Instant) {
         self.hold(uid, BTreeSet::new(), now);
+        self.pages().words.remove(uid);
+    }
+
+    /// How many words there were for a pod: see [`super::Objects::words`].
+    pub(super) fn words(&self, uid: &PodUid) -> watch::Receiver<u64> {
+        self.pages().words.entry(uid.clone()).or_default().subscribe()
     }
 
     /// The word on a subject as it comes, and what to notify for a fresh one. It is followed if it was not.
@@ -158,8 +166,9 @@ impl Book {
     /// What a subject's follower has heard. Whoever holds an object that is not as it was is told.
     pub(super) fn write(&self, subject: &Subject, heard: Result<Answer, FetchError>, now: Instant) {
         let mut pages = self.pages();
-        let Some(entry) = pages.entries.get_mut(subject) else { return };
-        let (mut is_first, mut is_new) = (false, false);
+        let Pages { entries, words, .. } = &mut *pages;
+        let Some(entry) = entries.get_mut(subject) else { return };
+        let (mut is_first, mut is_new, mut is_back) = (false, false, false);
         entry.slot.send_modify(|slot| {
             slot.tries = slot.tries.wrapping_add(1);
             slot.at = Some(now);
@@ -169,11 +178,16 @@ impl Book {
                     is_first = slot.known.is_none();
                     is_new = slot.known.as_ref().is_some_and(|known| !known.is_same(&answer));
                     slot.known = Some(answer);
-                    slot.failure = None;
+                    // Who came since has gone away with the failure.
+                    is_back = slot.failure.take().is_some();
                 }
                 Err(error) => slot.failure = Some(error),
             }
         });
+        // After the slot: whoever is woken by this finds what it is about.
+        if is_back || (is_new && matches!(subject, Subject::Object(_))) {
+            entry.holders.iter().for_each(|uid| tell(words, uid));
+        }
         match subject {
             Subject::Object(_) if is_new => entry.holders.iter().for_each(|uid| self.changed.mark(uid)),
             Subject::Services if is_first || is_new => self.services_changed.notify_one(),
@@ -207,7 +221,10 @@ impl Book {
         let pages = self.pages();
         for reference in references {
             let entry = pages.entries.get(&Subject::Object(reference.clone()));
-            entry.into_iter().flat_map(|entry| &entry.holders).for_each(|uid| self.changed.mark(uid));
+            for uid in entry.into_iter().flat_map(|entry| &entry.holders) {
+                self.changed.mark(uid);
+                tell(&pages.words, uid);
+            }
         }
     }
 
@@ -257,6 +274,12 @@ impl Book {
     /// How many are followed or kept.
     pub(super) fn len(&self) -> usize {
         self.pages().entries.len()
+    }
+}
+
+fn tell(words: &BTreeMap<PodUid, watch::Sender<u64>>, uid: &PodUid) {
+    if let Some(words) = words.get(uid) {
+        words.send_modify(|count| *count = count.wrapping_add(1));
     }
 }
 

@@ -34,6 +34,7 @@ use std::time::Duration;
 
 use kube::Client;
 use pinnace_cri::id::PodUid;
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -257,6 +258,13 @@ impl Objects {
     #[must_use]
     pub fn changed(&self) -> &Changed {
         &self.book.changed
+    }
+
+    /// How many words there were so far on what a pod holds, none of which repeats what was known: an object came,
+    /// changed or went, or could be asked for again. Counted from the first reader on; closed by the pod's release.
+    #[must_use]
+    pub fn words(&self, uid: &PodUid) -> watch::Receiver<u64> {
+        self.book.words(uid)
     }
 
     /// How many objects are followed, or kept for whoever may come.

@@ -27,7 +27,7 @@ pub(crate) async fn environment(
 ) -> Result<Environment, Failure> {
     let Instance { pod, spec, container, .. } = instance;
     let facts = Facts { pod, pod_ips: &around.pod_ips, host_ips: &around.place.ips };
-    let failed = |message: String| Failure::plain(REASON, message);
+    let failed = |message: String| Failure::of_objects(REASON, message);
     let (objects, services) = tokio::join!(objects(actor, container, facts), of_services(actor, pod));
     let services = services.map_err(failed)?;
     let sources =
