@@ -18,6 +18,7 @@ use super::Reference;
 use super::data::Data;
 use super::fetch::FetchError;
 use super::service::ServiceInfo;
+use super::trust::Bundles;
 use crate::pod::changed::Changed;
 
 /// How long what nobody refers to is kept: upstream drops a watch after five times its sync period of 1 min
@@ -31,6 +32,8 @@ pub(super) enum Subject {
     Object(Reference),
     /// All Services.
     Services,
+    /// All ClusterTrustBundles.
+    Bundles,
 }
 
 /// Services by namespace, each namespace's by name.
@@ -52,6 +55,8 @@ pub(super) enum Answer {
     Object(Option<Arc<Data>>),
     /// All Services.
     Services(Arc<Services>),
+    /// All ClusterTrustBundles.
+    Bundles(Arc<Bundles>),
 }
 
 /// The last word on a subject.
@@ -184,14 +189,17 @@ impl Book {
                 Err(error) => slot.failure = Some(error),
             }
         });
+        // Services change all the time, and nobody who has a list waits for another.
+        let is_news = is_new && *subject != Subject::Services;
         // After the slot: whoever is woken by this finds what it is about.
-        if is_back || (is_new && matches!(subject, Subject::Object(_))) {
+        if is_back || is_news {
             entry.holders.iter().for_each(|uid| tell(words, uid));
         }
-        match subject {
-            Subject::Object(_) if is_new => entry.holders.iter().for_each(|uid| self.changed.mark(uid)),
-            Subject::Services if is_first || is_new => self.services_changed.notify_one(),
-            Subject::Object(_) | Subject::Services => {}
+        if is_news {
+            entry.holders.iter().for_each(|uid| self.changed.mark(uid));
+        }
+        if *subject == Subject::Services && (is_first || is_new) {
+            self.services_changed.notify_one();
         }
     }
 
@@ -199,7 +207,7 @@ impl Book {
     pub(super) fn services(&self) -> Option<Arc<Services>> {
         match &self.pages().entries.get(&Subject::Services)?.slot.borrow().known {
             Some(Answer::Services(services)) => Some(Arc::clone(services)),
-            Some(Answer::Object(_)) | None => None,
+            Some(Answer::Object(_) | Answer::Bundles(_)) | None => None,
         }
     }
 
@@ -296,6 +304,7 @@ impl fmt::Display for Subject {
         match self {
             Self::Object(one) => write!(out, "{} {}/{}", one.kind.word(), one.namespace, one.name),
             Self::Services => out.write_str("services"),
+            Self::Bundles => out.write_str("clustertrustbundles"),
         }
     }
 }
@@ -307,6 +316,7 @@ impl Answer {
             (Self::Object(None), Self::Object(None)) => true,
             (Self::Object(Some(one)), Self::Object(Some(other))) => one.is_same(other),
             (Self::Services(one), Self::Services(other)) => one == other,
+            (Self::Bundles(one), Self::Bundles(other)) => one == other,
             _ => false,
         }
     }
@@ -320,7 +330,7 @@ impl Slot {
             (Some(Answer::Object(Some(data))), _) => Ok(Some(Arc::clone(data))),
             (_, Some(failure)) => Err(failure.clone()),
             (Some(Answer::Object(None)), None) => Ok(None),
-            (None | Some(Answer::Services(_)), None) => Err(FetchError::Silent),
+            (None | Some(Answer::Services(_) | Answer::Bundles(_)), None) => Err(FetchError::Silent),
         }
     }
 

@@ -8,10 +8,12 @@
 //!                          followers ──list, watch──▶ API server
 //! ```
 //!
-//! ConfigMaps and Secrets by name only: the Node authorizer grants a node no more. Each is followed once, however many
+//! ConfigMaps and Secrets by name only: the Node authorizer grants a node no more. Of Services and ClusterTrustBundles
+//! all are listed, as soon as a pod needs one. Each is followed once, however many
 //! pods refer to it, and what was heard last is kept while the API server is away. Without an API server the manifests
 //! beside the static pods are all there is; there are no Services then.
 
+mod again;
 mod book;
 pub mod data;
 pub(crate) mod fetch;
@@ -21,6 +23,7 @@ mod lanes;
 mod last_services;
 mod list_watch;
 pub mod manifests;
+mod reach;
 pub mod references;
 pub mod service;
 mod trust;
@@ -42,6 +45,7 @@ pub use data::Data;
 pub(crate) use fetch::{Fetch, FetchError, told};
 pub use keeper::Keeper;
 pub use service::{ServiceInfo, ServicePort};
+pub use trust::{Bundle, Bundles};
 
 use crate::api::connections::Connections;
 use crate::api::patience::CALL;
@@ -178,7 +182,10 @@ impl Objects {
             references::references(&pod.pod).into_iter().map(Subject::Object).collect();
         match self.supply {
             // What a manifest refers to is in manifests, and these are refused where there is an API server.
-            Supply::Server(..) if pod.origin == Origin::Api => drop(subjects.insert(Subject::Services)),
+            Supply::Server(..) if pod.origin == Origin::Api => {
+                subjects.insert(Subject::Services);
+                subjects.extend(references::shows_bundles(&pod.pod).then_some(Subject::Bundles));
+            }
             Supply::Server(..) => subjects.clear(),
             Supply::Manifests(_) => {}
         }
@@ -231,6 +238,20 @@ impl Objects {
             (Ok(_), None) => return Err(FetchError::Unsynced),
         };
         Ok(all.get(namespace).cloned().unwrap_or_default())
+    }
+
+    /// All ClusterTrustBundles. Waits some seconds for the first list; from then on the last one that was heard serves,
+    /// however long the API server is away.
+    pub async fn bundles(&self) -> Result<Arc<Bundles>, FetchError> {
+        if matches!(self.supply, Supply::Manifests(_)) {
+            return Err(FetchError::NoServer);
+        }
+        let slot = self.heard(&Subject::Bundles, |slot| slot.known.is_some()).await?;
+        match (slot.known, slot.failure) {
+            (Some(Answer::Bundles(all)), _) => Ok(all),
+            (_, Some(failure)) => Err(failure),
+            (_, None) => Err(FetchError::Silent),
+        }
     }
 
     /// The word on a subject, once it is as wanted or was asked for anew.

@@ -63,7 +63,8 @@ impl Volumes {
             (work, looked) = self.blocking(live, work, &round, |disk, round| round.look(disk)).await;
             wanted = round.adopt(&mut work, looked, &mut failed, &self.now());
             let rendered = || round.volumes.iter().filter_map(Volume::rendered);
-            let shows_more = rendered().any(|volume| volume.objects().next().is_some());
+            let shows_more =
+                rendered().any(|volume| volume.objects().next().is_some() || volume.shows_bundles());
             if wanted.len() < round.volumes.len() && (shows_more || shows_the_pod(&round.volumes)) {
                 // What was found may be from before a change of the pod or of its objects.
                 live.ask();

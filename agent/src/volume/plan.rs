@@ -14,7 +14,7 @@ use crate::volume::nested;
 
 mod sources;
 
-pub use sources::{FieldSource, Item, ObjectSource, Shown, Source, TokenSource, TrustSource};
+pub use sources::{Chosen, FieldSource, Item, ObjectSource, Shown, Source, TokenSource, TrustSource};
 
 /// Mode of files where a volume says nothing (`pkg/apis/core/v1/defaults.go`).
 const DEFAULT_MODE: u32 = 0o644;

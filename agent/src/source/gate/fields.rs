@@ -113,11 +113,7 @@ pub const FIELDS: &[Field] = &[
     built("spec.volumes[].hostPath"),
     built("spec.volumes[].image"),
     holds("spec.volumes[].persistentVolumeClaim", PERSISTENT),
-    harmless(
-        "spec.volumes[].projected",
-        "all sources but the two held ones",
-        "podCertificate and a clusterTrustBundle chosen by its signer are not built yet",
-    ),
+    harmless("spec.volumes[].projected", "all sources but the held one", "podCertificate is not built yet"),
     built("spec.volumes[].secret"),
     // Whatever is not named above.
     holds("spec.volumes[]", "unsupported volume type"),

@@ -118,9 +118,10 @@ fn examples() -> Vec<(&'static str, Vec<Value>, Vec<Value>)> {
                 {"serviceAccountToken": {"path": "t"}}, {"configMap": {"name": "m"}}, {"secret": {"name": "s"}},
                 {"downwardAPI": {"items": [{"path": "p", "fieldRef": {"fieldPath": "metadata.name"}}]}},
                 {"clusterTrustBundle": {"name": "b", "path": "c"}},
+                {"clusterTrustBundle": {"signerName": "s", "labelSelector": {}, "path": "d"}},
             ]})],
             vec![
-                projected(json!({"clusterTrustBundle": {"path": "p", "signerName": "s"}})),
+                projected(json!({"clusterTrustBundle": {"path": "p"}})),
                 projected(json!({"podCertificate": {"signerName": "s", "keyType": "k"}})),
                 projected(json!({"downwardAPI": {"items": [{"path": "p"}]}})),
             ],

@@ -58,10 +58,11 @@ fn projected(at: &str, source: &ProjectedVolumeSource, holds: &mut Holds) {
             service_account_token,
         } = projection;
         if let Some(bundle) = cluster_trust_bundle {
-            let ClusterTrustBundleProjection { label_selector, name: _, optional: _, path: _, signer_name } =
+            let ClusterTrustBundleProjection { label_selector: _, name, optional: _, path: _, signer_name } =
                 bundle;
-            let chosen = signer_name.is_some() || label_selector.is_some();
-            holds.hold_if(chosen, &at, "clusterTrustBundle.signerName");
+            // One of the two; an API server admits nothing else.
+            let chosen = name.is_some() != signer_name.is_some();
+            holds.hold_if(!chosen, &at, "clusterTrustBundle");
         }
         holds.hold_if(pod_certificate.is_some(), &at, "podCertificate");
         if let Some(SecretProjection { items: keys, name: _, optional: _ }) = secret {

@@ -82,7 +82,7 @@ fn each_kind_of_files_has_its_place_and_medium() {
 
 #[test]
 fn what_is_not_built_is_named() {
-    let bundle = json!({ "signerName": "s", "path": "p" });
+    let bundle = json!({ "path": "p" });
     for other in [
         json!({ "name": "v", "nfs": { "path": "/", "server": "s" } }),
         json!({ "name": "v", "gitRepo": { "repository": "r" } }),
