@@ -218,6 +218,13 @@ impl Disk for MemoryDisk {
         Ok(self.lock().contents(root))
     }
 
+    fn read_beneath(&self, root: &Path, inner: &Path, limit: u64) -> io::Result<Option<Vec<u8>>> {
+        match self.read(&root.join(inner), limit) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            read => read.map(Some),
+        }
+    }
+
     fn change(&self, root: &Path, change: &Change) -> io::Result<()> {
         let (mut state, failing) = self.counted();
         match failing {

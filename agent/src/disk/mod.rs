@@ -53,6 +53,9 @@ pub trait Disk: std::fmt::Debug + Send + Sync + 'static {
     fn remove_dir(&self, path: &Path) -> io::Result<()>;
     /// Everything beneath a volume's directory, following no link and crossing no mount.
     fn contents(&self, root: &Path) -> io::Result<Contents>;
+    /// Reads a file of at most `limit` bytes that a pod has written in a volume; none if nothing is there. Links lead
+    /// nowhere but into the volume, as if it were all that there is; what is no plain file is an error and not waited for.
+    fn read_beneath(&self, root: &Path, inner: &Path, limit: u64) -> io::Result<Option<Vec<u8>>>;
     /// Makes one change beneath a volume's directory, following no link and crossing no mount.
     fn change(&self, root: &Path, change: &Change) -> io::Result<()>;
     /// Mounts a file system in memory over a directory; never swapped out where the kernel has that.

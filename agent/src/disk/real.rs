@@ -155,6 +155,10 @@ impl Disk for RealDisk {
         beneath::read(root)
     }
 
+    fn read_beneath(&self, root: &Path, inner: &Path, limit: u64) -> io::Result<Option<Vec<u8>>> {
+        beneath::read_file(root, inner, limit)
+    }
+
     fn change(&self, root: &Path, change: &Change) -> io::Result<()> {
         beneath::change(root, change)
     }

@@ -117,6 +117,10 @@ impl Disk for FatalDisk {
         RealDisk.read(path, limit)
     }
 
+    fn read_beneath(&self, root: &Path, inner: &Path, limit: u64) -> io::Result<Option<Vec<u8>>> {
+        RealDisk.read_beneath(root, inner, limit)
+    }
+
     fn append(&self, path: &Path, bytes: &[u8], sync: bool) -> io::Result<()> {
         self.around("append", path, || RealDisk.append(path, bytes, sync))
     }

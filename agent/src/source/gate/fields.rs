@@ -137,11 +137,7 @@ pub const FIELDS: &[Field] = &[
     built("spec.containers[].command"),
     built("spec.containers[].env[].name"),
     built("spec.containers[].env[].value"),
-    harmless(
-        "spec.containers[].env[].valueFrom",
-        "fieldRef, resourceFieldRef, configMapKeyRef, secretKeyRef",
-        "fileKeyRef is not built yet",
-    ),
+    built("spec.containers[].env[].valueFrom"),
     built("spec.containers[].envFrom"),
     built("spec.containers[].image"),
     built("spec.containers[].imagePullPolicy"),
