@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::Disk;
-use super::contents::{Change, Contents, FileKind, Mounted, SubPath, SubPathError, Tmpfs};
+use super::contents::{
+    Attributes, Change, Contents, FileKind, HugePages, Mounted, SubPath, SubPathError, Tmpfs,
+};
 use super::memory_volume::Volumes;
 
 /// A disk in memory. Contents outlive whoever uses it, so a test can open them again as after a crash.
@@ -240,6 +242,10 @@ impl Disk for MemoryDisk {
 
     fn mount_tmpfs(&self, path: &Path, _: &Tmpfs) -> io::Result<()> {
         self.simple(|state| state.mount(path, "tmpfs"))
+    }
+
+    fn mount_huge_pages(&self, path: &Path, _: HugePages, _: &Attributes) -> io::Result<()> {
+        self.simple(|state| state.mount(path, "hugetlbfs"))
     }
 
     fn bind_sub_path(&self, sub_path: &SubPath) -> Result<(), SubPathError> {

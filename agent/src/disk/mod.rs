@@ -17,7 +17,7 @@ mod tree;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use contents::{Change, Contents, FileKind, Mounted, SubPath, SubPathError, Tmpfs};
+use contents::{Attributes, Change, Contents, FileKind, HugePages, Mounted, SubPath, SubPathError, Tmpfs};
 pub use memory::{Failing, MemoryDisk};
 pub use real::RealDisk;
 
@@ -60,6 +60,8 @@ pub trait Disk: std::fmt::Debug + Send + Sync + 'static {
     fn change(&self, root: &Path, change: &Change) -> io::Result<()>;
     /// Mounts a file system in memory over a directory; never swapped out where the kernel has that.
     fn mount_tmpfs(&self, path: &Path, tmpfs: &Tmpfs) -> io::Result<()>;
+    /// Mounts a file system in huge pages over a directory, whose attributes are then these.
+    fn mount_huge_pages(&self, path: &Path, pages: HugePages, top: &Attributes) -> io::Result<()>;
     /// Mounts a part of a volume, of which nothing leads out of the volume; directories that are missing are made with
     /// the volume's mode. May hang as long as the volume's file system does.
     fn bind_sub_path(&self, sub_path: &SubPath) -> Result<(), SubPathError>;

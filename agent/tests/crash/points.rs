@@ -10,7 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
-use pinnace::disk::contents::{Change, Contents, FileKind, Mounted, SubPath, SubPathError, Tmpfs};
+use pinnace::disk::contents::{
+    Attributes, Change, Contents, FileKind, HugePages, Mounted, SubPath, SubPathError, Tmpfs,
+};
 use pinnace::disk::{Disk, RealDisk};
 use tower::Service;
 
@@ -175,6 +177,10 @@ impl Disk for FatalDisk {
 
     fn mount_tmpfs(&self, path: &Path, tmpfs: &Tmpfs) -> io::Result<()> {
         self.around("mount_tmpfs", path, || RealDisk.mount_tmpfs(path, tmpfs))
+    }
+
+    fn mount_huge_pages(&self, path: &Path, pages: HugePages, top: &Attributes) -> io::Result<()> {
+        self.around("mount_huge_pages", path, || RealDisk.mount_huge_pages(path, pages, top))
     }
 
     fn bind_sub_path(&self, sub_path: &SubPath) -> Result<(), SubPathError> {

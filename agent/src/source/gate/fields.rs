@@ -107,7 +107,7 @@ pub const FIELDS: &[Field] = &[
     built("spec.volumes[].configMap"),
     holds("spec.volumes[].csi", "CSI volumes are not built yet"),
     built("spec.volumes[].downwardAPI"),
-    harmless("spec.volumes[].emptyDir", "on disk or in memory", "huge pages as a medium are not built yet"),
+    harmless("spec.volumes[].emptyDir", "on disk, in memory or in huge pages", "there is no such medium"),
     holds("spec.volumes[].ephemeral", PERSISTENT),
     holds("spec.volumes[].gitRepo", "unsupported volume type, which fetched what it liked as root"),
     built("spec.volumes[].hostPath"),

@@ -104,8 +104,13 @@ fn examples() -> Vec<(&'static str, Vec<Value>, Vec<Value>)> {
         ),
         at(
             "spec.volumes[].emptyDir",
-            vec![json!({}), json!({"medium": "Memory", "sizeLimit": "1Mi"})],
-            vec![json!({"medium": "HugePages"}), json!({"medium": "HugePages-2Mi"})],
+            vec![
+                json!({}),
+                json!({"medium": "Memory", "sizeLimit": "1Mi"}),
+                json!({"medium": "HugePages"}),
+                json!({"medium": "HugePages-2Mi"}),
+            ],
+            vec![json!({"medium": "Floppy"})],
         ),
         held("spec.volumes[].ephemeral", json!({})),
         held("spec.volumes[].gitRepo", json!({"repository": "r"})),
