@@ -21,6 +21,7 @@ mod control_plane;
 mod credentials;
 mod deletes;
 mod environment;
+mod huge_pages;
 mod images;
 mod live_updates;
 mod logs;
@@ -105,6 +106,7 @@ cases! {
     volumes::a23_a33_each_kind_has_its_files_modes_and_owners,
     volumes::a_directory_outlives_containers_and_the_agent_and_labels_are_followed,
     volumes::a31_what_cannot_be_mounted_is_told_and_comes_when_it_can,
+    huge_pages::a_pod_has_the_huge_pages_that_it_asks_for,
     restarts::b34_b36_kill_9_and_start_change_nothing_that_others_see,
     trust::certificates_that_the_cluster_vouches_for_are_inside_and_follow,
     runtime_class::a_pod_runs_with_the_handler_and_the_overhead_of_its_class,

@@ -85,14 +85,14 @@ pub(super) fn no_volume(name: &str) -> String {
 fn value<'a>(text: &'a [u8], key: &str) -> Result<Option<&'a [u8]>, FormError> {
     let (mut rest, mut line, mut found) = (text, 1_usize, None);
     loop {
-        rest = rest.trim_ascii_start_of_line();
+        rest = rest.after_spaces();
         match rest.split_first() {
             None => return Ok(found),
             Some((b'\n', after)) => {
                 rest = after;
                 line = line.saturating_add(1);
             }
-            Some((b'#', _)) => rest = rest.from_line_end(),
+            Some((b'#', _)) => rest = rest.at_line_end(),
             Some(_) => {
                 let one = variable(rest, line)?;
                 if one.name == key.as_bytes() {
@@ -127,9 +127,9 @@ fn variable(text: &[u8], line: usize) -> Result<Variable<'_>, FormError> {
     let quote = after.iter().position(|byte| *byte == b'\'');
     let split = quote.and_then(|quote| after.split_at_checked(quote));
     let Some((value, [_, after @ ..])) = split else { return Err(FormError::Unclosed(line)) };
-    let rest = after.from_line_end();
+    let rest = after.at_line_end();
     let behind = after.strip_suffix(rest).unwrap_or(after);
-    let comment = behind.trim_ascii_start_of_line();
+    let comment = behind.after_spaces();
     // What touches the quote would be part of the value to a shell.
     let is_comment = comment.first() == Some(&b'#') && comment.len() < behind.len();
     if !comment.is_empty() && !is_comment {
@@ -142,18 +142,18 @@ fn variable(text: &[u8], line: usize) -> Result<Variable<'_>, FormError> {
 /// Ways through lines of bytes.
 trait Lines {
     /// Without the spaces that it begins with, within the line.
-    fn trim_ascii_start_of_line(&self) -> &Self;
+    fn after_spaces(&self) -> &Self;
     /// From the end of the first line on.
-    fn from_line_end(&self) -> &Self;
+    fn at_line_end(&self) -> &Self;
 }
 
 impl Lines for [u8] {
-    fn trim_ascii_start_of_line(&self) -> &Self {
+    fn after_spaces(&self) -> &Self {
         let start = self.iter().position(|byte| !matches!(byte, b' ' | b'\t' | b'\r'));
         start.and_then(|start| self.get(start..)).unwrap_or_default()
     }
 
-    fn from_line_end(&self) -> &Self {
+    fn at_line_end(&self) -> &Self {
         let end = self.iter().position(|byte| *byte == b'\n');
         end.and_then(|end| self.get(end..)).unwrap_or_default()
     }
