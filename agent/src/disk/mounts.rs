@@ -76,6 +76,10 @@ impl Mount<'_> {
 
 /// The kernel writes blanks, line feeds and backslashes as three octal digits.
 fn unescape(mut field: &[u8]) -> Vec<u8> {
+    // Nearly always; a node has a thousand mounts, and each renewal of a volume in memory looks for its own.
+    if !field.contains(&b'\\') {
+        return field.to_vec();
+    }
     let mut out = Vec::with_capacity(field.len());
     while let Some((first, rest)) = field.split_first() {
         let octal =
