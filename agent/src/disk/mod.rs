@@ -71,6 +71,12 @@ pub trait Disk: std::fmt::Debug + Send + Sync + 'static {
     /// Mount points that are `path` or lie under it, in the order of mounting. Asks no file system but the one that
     /// `path` is an entry of.
     fn mounts(&self, path: &Path) -> io::Result<Vec<Mounted>>;
+    /// Kind of the file system whose root a directory is, as mountinfo names it; none where nothing is mounted on it, or
+    /// it is not there. Costs the same however many mounts the machine has.
+    fn mounted(&self, path: &Path) -> io::Result<Option<String>> {
+        let mounts = self.mounts(path)?;
+        Ok(mounts.into_iter().rfind(|mount| mount.path == path).map(|mount| mount.kind))
+    }
     /// The mount that a path lies on by its name. Asks no file system, so links on the way are not seen.
     fn mount_of(&self, path: &Path) -> io::Result<Mounted>;
     /// Gives a directory with all beneath it to a group, which may then read and write: files get 0660, directories

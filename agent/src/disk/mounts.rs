@@ -76,7 +76,7 @@ impl Mount<'_> {
 
 /// The kernel writes blanks, line feeds and backslashes as three octal digits.
 fn unescape(mut field: &[u8]) -> Vec<u8> {
-    // Nearly always; a node has a thousand mounts, and each renewal of a volume in memory looks for its own.
+    // Nearly always, and a node may have a thousand mounts.
     if !field.contains(&b'\\') {
         return field.to_vec();
     }

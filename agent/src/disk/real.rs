@@ -185,6 +185,10 @@ impl Disk for RealDisk {
         tmpfs::mounts(path)
     }
 
+    fn mounted(&self, path: &Path) -> io::Result<Option<String>> {
+        tmpfs::mounted(path)
+    }
+
     fn mount_of(&self, path: &Path) -> io::Result<Mounted> {
         tmpfs::mount_of(path)
     }

@@ -50,13 +50,10 @@ pub(super) fn make(disk: &dyn Disk, place: &Place, volume: &Rendered, owner: &Ow
 
 /// Whether the volume's file system, of this type, is there; something else in its place is an error.
 pub(super) fn is_mounted(disk: &dyn Disk, dir: &Path, kind: &str) -> io::Result<bool> {
-    let mounts = disk.mounts(dir)?;
-    match mounts.iter().rfind(|mount| mount.path == dir) {
+    match disk.mounted(dir)?.as_deref() {
         None => Ok(false),
-        Some(mount) if mount.kind == kind => Ok(true),
-        Some(mount) => {
-            Err(io::Error::other(format!("{} is a mount of {}, not {kind}", dir.display(), mount.kind)))
-        }
+        Some(found) if found == kind => Ok(true),
+        Some(found) => Err(io::Error::other(format!("{} is a mount of {found}, not {kind}", dir.display()))),
     }
 }
 

@@ -131,6 +131,7 @@ impl Rig {
             cgroups: pinnace::cgroup::Cgroups::default(),
             place: place_reader,
             ids_per_pod: 65_536,
+            cpus: 2,
         };
         let board = app::start(parts, opened, merged_reader, &supervisor);
         let joining = join::Parts {
