@@ -17,7 +17,7 @@ mod tree;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use contents::{Change, Contents, FileKind, Mounted, SubPath, SubPathError, Tmpfs};
+use contents::{Attributes, Change, Contents, FileKind, HugePages, Mounted, SubPath, SubPathError, Tmpfs};
 pub use memory::{Failing, MemoryDisk};
 pub use real::RealDisk;
 
@@ -53,10 +53,15 @@ pub trait Disk: std::fmt::Debug + Send + Sync + 'static {
     fn remove_dir(&self, path: &Path) -> io::Result<()>;
     /// Everything beneath a volume's directory, following no link and crossing no mount.
     fn contents(&self, root: &Path) -> io::Result<Contents>;
+    /// Reads a file of at most `limit` bytes that a pod has written in a volume; none if nothing is there. Links lead
+    /// nowhere but into the volume, as if it were all that there is; what is no plain file is an error and not waited for.
+    fn read_beneath(&self, root: &Path, inner: &Path, limit: u64) -> io::Result<Option<Vec<u8>>>;
     /// Makes one change beneath a volume's directory, following no link and crossing no mount.
     fn change(&self, root: &Path, change: &Change) -> io::Result<()>;
     /// Mounts a file system in memory over a directory; never swapped out where the kernel has that.
     fn mount_tmpfs(&self, path: &Path, tmpfs: &Tmpfs) -> io::Result<()>;
+    /// Mounts a file system in huge pages over a directory, whose attributes are then these.
+    fn mount_huge_pages(&self, path: &Path, pages: HugePages, top: &Attributes) -> io::Result<()>;
     /// Mounts a part of a volume, of which nothing leads out of the volume; directories that are missing are made with
     /// the volume's mode. May hang as long as the volume's file system does.
     fn bind_sub_path(&self, sub_path: &SubPath) -> Result<(), SubPathError>;

@@ -31,6 +31,9 @@ pub enum FetchError {
     /// The API server said no.
     #[error("{0}")]
     Refused(String),
+    /// It said that it cannot answer now.
+    #[error("{0}")]
+    Unavailable(String),
     /// It was not reached.
     #[error("failed to reach the API server: {}", meaning(.0))]
     Unreached(Arc<kube::Error>),
@@ -40,6 +43,9 @@ pub enum FetchError {
     /// What it said is something else. The text is not shown: it may hold a token.
     #[error("the API server's answer is not a {0}")]
     Answer(&'static str),
+    /// It has no objects of this kind.
+    #[error("the API server does not serve {0}")]
+    NotServed(&'static str),
     /// There is none to ask.
     #[error("no API server is configured: --kubeconfig")]
     NoServer,
@@ -154,12 +160,44 @@ fn decoded(kind: Kind, text: &str) -> Result<Data, FetchError> {
 
 pub(super) fn failed(error: kube::Error) -> FetchError {
     match error {
-        kube::Error::Api(status) if !status.message.is_empty() => FetchError::Refused(status.message.clone()),
+        kube::Error::Api(status) if !status.message.is_empty() => {
+            let message = status.message.clone();
+            if is_overload(status.code) {
+                FetchError::Unavailable(message)
+            } else {
+                FetchError::Refused(message)
+            }
+        }
         kube::Error::Service(cause) => match cause.downcast::<FetchError>() {
             Ok(silent) => *silent,
             Err(cause) => FetchError::Unreached(Arc::new(kube::Error::Service(cause))),
         },
         other => FetchError::Unreached(Arc::new(other)),
+    }
+}
+
+/// Whether a status says nothing of what was asked for.
+fn is_overload(code: u16) -> bool {
+    code >= 500 || code == 429
+}
+
+impl FetchError {
+    /// Whether the server is away: it was not reached, did not answer, or said that it cannot.
+    pub(super) fn is_away(&self) -> bool {
+        match self {
+            Self::Unavailable(_) | Self::Silent => true,
+            Self::Unreached(error) => match error.as_ref() {
+                kube::Error::Api(status) => is_overload(status.code),
+                _ => true,
+            },
+            Self::Refused(_)
+            | Self::Answer(_)
+            | Self::NotServed(_)
+            | Self::NoServer
+            | Self::Unsynced
+            | Self::NotRead
+            | Self::Name(_) => false,
+        }
     }
 }
 

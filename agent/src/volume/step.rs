@@ -17,7 +17,7 @@ pub(crate) async fn set_up(actor: &Actor, job: &Job) -> Result<Done, Failure> {
     images?;
     match volumes {
         Ok(()) => Ok(Done::VolumesReady),
-        Err(error) => Err(failed(Chain(&error).to_string())),
+        Err(error) => Err(Failure::of_objects(REASON, Chain(&error).to_string())),
     }
 }
 
