@@ -232,7 +232,13 @@ impl Mind {
                 }
                 self.achieved(done);
             }
-            Err(failure) => self.fail(key, failure.clone(), pace, now),
+            Err(failure) => {
+                // Whatever it was, the image may be gone, and a pod that pulls always pulls for each try.
+                if let Step::StartContainer { name, .. } = step {
+                    self.images.remove(name);
+                }
+                self.fail(key, failure.clone(), pace, now);
+            }
         }
     }
 

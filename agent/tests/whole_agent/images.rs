@@ -1,0 +1,86 @@
+//! Images that go away between their being fetched and the start of their container.
+
+use std::time::Duration;
+
+use pinnace_cri::call::Call;
+use pinnace_cri::fake::{Code, FaultId, FaultKind, FaultRule, Times};
+use pinnace_cri::v1::ImageSpec;
+use serde_json::{Value, json};
+
+use crate::harness::{Make, Node, sleeper};
+
+const IMAGE: &str = "example.test/app:1";
+const LIMIT: Duration = Duration::from_secs(30);
+
+fn with_policy(policy: &str) -> Value {
+    let mut pod = sleeper("web");
+    pod["spec"]["containers"][0]["image"] = json!(IMAGE);
+    pod["spec"]["containers"][0]["imagePullPolicy"] = json!(policy);
+    pod
+}
+
+fn pulls(node: &Node) -> usize {
+    node.fake.count_calls(|record| record.call == Call::PullImage)
+}
+
+fn reason(node: &Node) -> String {
+    node.container("web", "main").map(|container| container.reason).unwrap_or_default()
+}
+
+async fn remove(node: &Node) {
+    let image = ImageSpec { image: IMAGE.to_owned(), ..ImageSpec::default() };
+    node.fake.client().remove_image(image).await.expect("the image is removed");
+}
+
+/// A pod whose image is there, on a runtime that makes no container yet.
+async fn before_its_container(policy: &str) -> (Node, FaultId) {
+    let make = Make::new();
+    make.fake.seed_image(IMAGE, 1024);
+    let refusal = FaultKind::Error(Code::Unavailable, "made up".to_owned());
+    let fault = make.fake.fault(FaultRule::on(Call::CreateContainer, refusal).times(Times::Always));
+    let node = make.start(&[with_policy(policy)]);
+    node.until("a create was refused", LIMIT, |node| node.fake.fault_hits(fault) > 0).await;
+    (node, fault)
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_image_that_is_removed_before_its_container_is_made_is_pulled_again() {
+    for policy in ["IfNotPresent", "Always"] {
+        let (node, fault) = before_its_container(policy).await;
+        remove(&node).await;
+        let before = pulls(&node);
+        node.fake.remove_fault(fault);
+        node.until_running("web").await;
+        assert_eq!(pulls(&node), before + 1, "{policy}");
+        node.stop().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_may_never_be_pulled_is_waited_for() {
+    let (node, fault) = before_its_container("Never").await;
+    remove(&node).await;
+    node.fake.remove_fault(fault);
+    node.until("it is shown", LIMIT, |node| reason(node) == "ErrImageNeverPull").await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(!node.is_running("web"));
+    node.fake.seed_image(IMAGE, 1024);
+    node.until_running("web").await;
+    assert_eq!(pulls(&node), 0);
+    node.stop().await;
+}
+
+/// As many pulls as there are tries, and none between them.
+#[tokio::test(start_paused = true)]
+async fn what_is_pulled_always_is_pulled_for_each_try_of_a_start_and_what_is_there_is_not() {
+    for (policy, each) in [("Always", 1), ("IfNotPresent", 0)] {
+        let (node, fault) = before_its_container(policy).await;
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        let tries = usize::try_from(node.fake.fault_hits(fault)).unwrap();
+        assert!((4..=12).contains(&tries), "{policy}: {tries} tries in a minute");
+        assert_eq!(pulls(&node), tries * each, "{policy}");
+        node.fake.remove_fault(fault);
+        node.until_running("web").await;
+        node.stop().await;
+    }
+}
