@@ -20,6 +20,7 @@ use crate::image::pull::Pulls;
 use crate::image::rate::Rate;
 use crate::image::records::Records;
 use crate::image::records::policy::Policy;
+use crate::image::resolved::Resolved;
 use crate::objects::Objects;
 use crate::pod::paths::Dirs;
 use crate::source::desired::DesiredPod;
@@ -64,6 +65,8 @@ pub struct Images {
     pub pulls: Pulls,
     /// How far they are.
     pub progress: Progress,
+    /// Volumes whose image was resolved.
+    pub resolved: Resolved,
     told: Arc<Mutex<BTreeMap<PodUid, BTreeSet<String>>>>,
 }
 
@@ -90,7 +93,8 @@ impl Images {
             progress.clone(),
         );
         let node = places.map(|places| Arc::new(NodeFiles::new(Arc::clone(disk), places)));
-        Self { objects, node, plugins, records, pulls, progress, told: Arc::default() }
+        let (resolved, told) = (Resolved::default(), Arc::default());
+        Self { objects, node, plugins, records, pulls, progress, resolved, told }
     }
 
     /// What the pod's own Secrets say.

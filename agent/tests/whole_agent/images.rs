@@ -1,5 +1,6 @@
 //! Images that go away between their being fetched and the start of their container.
 
+use std::path::Path;
 use std::time::Duration;
 
 use pinnace_cri::call::Call;
@@ -83,4 +84,50 @@ async fn what_is_pulled_always_is_pulled_for_each_try_of_a_start_and_what_is_the
         node.until_running("web").await;
         node.stop().await;
     }
+}
+
+const DATA: &str = "example.test/data:1";
+
+/// A pod with a volume that is an image, pulled always, and one that is a directory of the host.
+fn with_volumes(name: &str, directory: &Path) -> Value {
+    let mut pod = sleeper(name);
+    pod["spec"]["volumes"] = json!([
+        {"name": "data", "image": {"reference": DATA, "pullPolicy": "Always"}},
+        {"name": "host", "hostPath": {"path": directory, "type": "Directory"}},
+    ]);
+    pod["spec"]["containers"][0]["volumeMounts"] =
+        json!([{"name": "data", "mountPath": "/data"}, {"name": "host", "mountPath": "/host"}]);
+    pod
+}
+
+/// Also where the set-up is tried again for another volume's sake, and where the agent starts anew.
+#[tokio::test(start_paused = true)]
+async fn the_image_of_a_volume_is_pulled_once_in_the_start_of_each_pod() {
+    let make = Make::new();
+    let directory = make.dir.path().join("late");
+    let pods = |names: &[&str]| names.iter().map(|name| with_volumes(name, &directory)).collect::<Vec<_>>();
+    let node = make.start(&pods(&["one"]));
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(!node.is_running("one"));
+    assert_eq!(pulls(&node), 1, "while its other volume is not there");
+    std::fs::create_dir(&directory).unwrap();
+    node.until_running("one").await;
+    node.want(&pods(&["one", "two"]));
+    node.until_running("two").await;
+    assert_eq!(pulls(&node), 2, "one for each pod");
+    node.stop().await;
+    let node = make.start(&pods(&["one", "two"]));
+    for container in node.runtime().running() {
+        node.fake.exit_now(&container.id, 1);
+    }
+    node.until("both were restarted", LIMIT, |node| {
+        ["one", "two"]
+            .iter()
+            .all(|name| node.container(name, "main").is_some_and(|found| found.restarts == 1))
+            && node.is_running("one")
+            && node.is_running("two")
+    })
+    .await;
+    assert_eq!(pulls(&node), 2, "none after the agent's restart");
+    node.stop().await;
 }
