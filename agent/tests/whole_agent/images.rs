@@ -8,7 +8,7 @@ use pinnace_cri::fake::{Code, FaultId, FaultKind, FaultRule, Times};
 use pinnace_cri::v1::ImageSpec;
 use serde_json::{Value, json};
 
-use crate::harness::{Make, Node, sleeper};
+use crate::harness::{Make, Node, entries, sleeper};
 
 const IMAGE: &str = "example.test/app:1";
 const LIMIT: Duration = Duration::from_secs(30);
@@ -129,5 +129,26 @@ async fn the_image_of_a_volume_is_pulled_once_in_the_start_of_each_pod() {
     })
     .await;
     assert_eq!(pulls(&node), 2, "none after the agent's restart");
+    node.stop().await;
+}
+
+/// Records of images that somebody removed from the runtime go some minutes later, and no other's.
+#[tokio::test(start_paused = true)]
+async fn records_of_images_that_are_gone_go_too() {
+    let make = Make::new();
+    let mut other = with_policy("IfNotPresent");
+    other["metadata"]["name"] = json!("other");
+    other["spec"]["containers"][0]["image"] = json!("example.test/other:1");
+    let node = make.start(&[with_policy("IfNotPresent"), other]);
+    node.until_running("web").await;
+    node.until_running("other").await;
+    let records = node.dir.path().join("root/image_manager/pulled");
+    assert_eq!(entries(&records).len(), 2);
+    tokio::time::sleep(Duration::from_secs(3_600)).await;
+    assert_eq!(entries(&records).len(), 2);
+    remove(&node).await;
+    node.until("its record is gone", Duration::from_secs(1_300), |_| entries(&records).len() == 1).await;
+    tokio::time::sleep(Duration::from_secs(3_600)).await;
+    assert_eq!(entries(&records).len(), 1);
     node.stop().await;
 }

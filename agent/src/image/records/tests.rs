@@ -184,6 +184,41 @@ async fn an_intent_stays_as_long_as_one_pull_of_its_image_is_under_way() {
     assert!(disk.files().is_empty());
 }
 
+/// Two looks at what the runtime has.
+async fn looks(records: &Records, images: &[Image]) {
+    for _ in 0..2 {
+        records.begin_look();
+        records.prune(images.to_vec()).await;
+    }
+}
+
+#[tokio::test]
+async fn a46_a_record_goes_with_its_image_and_never_before() {
+    let disk = Arc::new(MemoryDisk::default());
+    let records = restarted(&disk, Vec::new()).await;
+    let own = credential("a", "1", "good");
+    pull(&records, Some(&own)).await;
+    let path = disk.files().into_keys().next().unwrap();
+    disk.put(&path.with_file_name("notes"), b"somebody else's");
+    looks(&records, &[image()]).await;
+    records.begin_look();
+    records.prune(Vec::new()).await;
+    assert!(!admits(&records, &[]).await && admits(&records, &[own.clone()]).await);
+    // The same image again, of which the record has nothing new to tell.
+    pull(&records, Some(&own)).await;
+    records.prune(Vec::new()).await;
+    assert!(!admits(&records, &[]).await, "a record went although its image had come again");
+    looks(&records, &[]).await;
+    assert!(!disk.files().contains_key(&path));
+    assert_eq!(disk.files().len(), 1, "what is not ours stays");
+    // One that nobody can read, too: its name says whose it is.
+    disk.put(&path, b"torn");
+    looks(&records, &[image()]).await;
+    assert_eq!(records.judge(IMAGE, ID).await, Verdict::Verify);
+    looks(&records, &[]).await;
+    assert_eq!(disk.files().len(), 1);
+}
+
 proptest! {
     #[test]
     fn merging_is_remembered_and_merging_twice_changes_nothing(
