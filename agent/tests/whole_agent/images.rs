@@ -4,9 +4,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use pinnace_cri::call::Call;
-use pinnace_cri::fake::{Code, FaultId, FaultKind, FaultRule, Times};
+use pinnace_cri::content::Ingest;
+use pinnace_cri::fake::{Code, Fake, FaultId, FaultKind, FaultRule, PullScript, Select, Times};
 use pinnace_cri::v1::ImageSpec;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::harness::{Make, Node, entries, sleeper};
 
@@ -144,11 +146,77 @@ async fn records_of_images_that_are_gone_go_too() {
     node.until_running("other").await;
     let records = node.dir.path().join("root/image_manager/pulled");
     assert_eq!(entries(&records).len(), 2);
-    tokio::time::sleep(Duration::from_secs(3_600)).await;
+    tokio::time::sleep(Duration::from_secs(1_300)).await;
     assert_eq!(entries(&records).len(), 2);
     remove(&node).await;
     node.until("its record is gone", Duration::from_secs(1_300), |_| entries(&records).len() == 1).await;
-    tokio::time::sleep(Duration::from_secs(3_600)).await;
+    tokio::time::sleep(Duration::from_secs(700)).await;
     assert_eq!(entries(&records).len(), 1);
+    node.stop().await;
+}
+
+/// A runtime that takes an hour for each pull, and tells what it receives.
+fn slow() -> Make {
+    let make = Make::new();
+    let hour = PullScript { takes: Duration::from_secs(3_600), error: None };
+    make.fake.script_pull(Select::any().image(IMAGE), hour);
+    receives(&make.fake, None);
+    make
+}
+
+/// So many bytes of a layer have come.
+fn receives(fake: &Fake, offset: Option<u64>) {
+    let layer = |offset| Ingest { key: "layer-sha256:a".to_owned(), offset, total: 100 << 20 };
+    fake.configure(|switches| switches.ingests = Some(offset.map(layer).into_iter().collect()));
+}
+
+fn under_way(node: &Node) -> usize {
+    node.fake.in_flight_of(Call::PullImage)
+}
+
+async fn until_pulling(node: &Node) {
+    node.until("it is pulled", LIMIT, |node| under_way(node) == 1).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn b54_a_pull_goes_on_while_bytes_come_and_is_tried_again_after_a_minute_without() {
+    let node = slow().start(&[with_policy("IfNotPresent")]);
+    until_pulling(&node).await;
+    for bytes in 1..=20 {
+        receives(&node.fake, Some(bytes << 20));
+        tokio::time::sleep(Duration::from_secs(45)).await;
+        assert_eq!((under_way(&node), pulls(&node)), (1, 1), "after {bytes} MiB");
+    }
+    receives(&node.fake, Some(21 << 20));
+    let silent = Instant::now();
+    tokio::time::sleep(Duration::from_secs(58)).await;
+    assert_eq!(under_way(&node), 1);
+    node.until("it is given up", Duration::from_secs(20), |node| reason(node) == "ErrImagePull").await;
+    assert!(silent.elapsed() < Duration::from_secs(70), "{:?}", silent.elapsed());
+    let why = node.container("web", "main").unwrap().message;
+    assert!(why.contains("no bytes came from the registry"), "{why}");
+    assert_eq!(under_way(&node), 0, "the runtime goes on with it");
+    node.fake.script_pull(Select::any().image(IMAGE), PullScript::default());
+    node.until_running("web").await;
+    assert_eq!(pulls(&node), 2);
+    node.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn b54_a_deleted_pods_pull_ends_unless_another_pod_waits_for_it() {
+    let mut other = with_policy("IfNotPresent");
+    other["metadata"]["name"] = json!("other");
+    let node = slow().start(&[with_policy("IfNotPresent"), other.clone()]);
+    until_pulling(&node).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(pulls(&node), 1, "two pods share it");
+    node.want(&[other]);
+    node.until("the pod is gone", LIMIT, |node| node.pod("web").is_none()).await;
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert_eq!((under_way(&node), pulls(&node)), (1, 1), "the other's pull was ended");
+    node.want(&[]);
+    node.until("the pull is ended", Duration::from_secs(2), |node| under_way(node) == 0).await;
+    node.until("all is gone", LIMIT, Node::is_empty).await;
+    assert_eq!(pulls(&node), 1);
     node.stop().await;
 }
