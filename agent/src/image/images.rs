@@ -15,6 +15,7 @@ use crate::image::keyring::secrets::{self, PodSecrets};
 use crate::image::lanes::Lanes;
 use crate::image::name::Name;
 use crate::image::plugin::Plugins;
+use crate::image::plugin::account::Asker;
 use crate::image::progress::Progress;
 use crate::image::pull::Pulls;
 use crate::image::rate::Rate;
@@ -59,6 +60,7 @@ pub struct Images {
     objects: Objects,
     node: Option<Arc<NodeFiles>>,
     plugins: Plugins,
+    clock: Clock,
     /// Who may have what is there.
     pub records: Records,
     /// Pulls under way.
@@ -94,7 +96,8 @@ impl Images {
         );
         let node = places.map(|places| Arc::new(NodeFiles::new(Arc::clone(disk), places)));
         let (resolved, told) = (Resolved::default(), Arc::default());
-        Self { objects, node, plugins, records, pulls, progress, resolved, told }
+        let clock = clock.clone();
+        Self { objects, node, plugins, clock, records, pulls, progress, resolved, told }
     }
 
     /// What the pod's own Secrets say.
@@ -103,12 +106,19 @@ impl Images {
     }
 
     /// What is to be tried for an image, in order: the pod's secrets, the node's files, the node's programs.
-    pub(crate) async fn credentials(&self, secrets: &PodSecrets, name: &Name) -> Vec<Credential> {
+    pub(crate) async fn credentials(
+        &self,
+        pod: &DesiredPod,
+        secrets: &PodSecrets,
+        name: &Name,
+    ) -> Vec<Credential> {
         let mut found = secrets.keyring.lookup(&name.repository);
         if let Some(node) = &self.node {
             found.extend(node.keyring().await.lookup(&name.repository));
         }
-        found.extend(self.plugins.lookup(&name.repository).await);
+        let now = self.clock.now();
+        let asker = Asker { pod, objects: &self.objects, now: &now };
+        found.extend(self.plugins.lookup(&name.repository, asker).await);
         found
     }
 

@@ -27,7 +27,7 @@ use crate::chain::Chain;
 use crate::disk::Disk;
 use absence::Absences;
 use policy::Policy;
-use verify::{Access, First, Match, PulledRecord, SecretRecord};
+use verify::{Access, First, Match, PulledRecord};
 
 /// Longest file that is read: a hundred secrets for each of some hundred names.
 const MAX_FILE: u64 = 4 << 20;
@@ -80,7 +80,7 @@ pub enum Verdict {
     /// Only if a pull with its own credentials succeeds.
     Verify,
     /// If one of its credentials is among these, for [`Records::admits`].
-    Compare(Vec<SecretRecord>),
+    Compare(Access),
 }
 
 impl Records {
@@ -198,7 +198,7 @@ impl Records {
     /// remembered, so that it counts on its own later.
     pub async fn admits(
         &self,
-        known: &[SecretRecord],
+        known: &Access,
         credentials: &[Credential],
         image: &str,
         id: &str,

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::disk::{Failing, MemoryDisk};
-use crate::image::keyring::{Credential, Login, SecretName};
+use crate::image::keyring::{Credential, Login, ObjectName, Source};
 
 const IMAGE: &str = "reg.x/private:1";
 const ID: &str = "sha256:0aff";
@@ -30,8 +30,8 @@ async fn restarted(disk: &Arc<MemoryDisk>, images: Vec<Image>) -> Records {
 
 fn credential(secret: &str, uid: &str, password: &str) -> Credential {
     let login = Login { username: "u".into(), password: password.into(), email: String::new() };
-    let source = SecretName { uid: uid.into(), namespace: "ns".into(), name: secret.into() };
-    Credential::new(login, Some(source))
+    let source = ObjectName { uid: uid.into(), namespace: "ns".into(), name: secret.into() };
+    Credential::new(login, Some(Source::Secret(source)))
 }
 
 fn image() -> Image {
@@ -97,7 +97,7 @@ async fn a45_at_most_a_hundred_secrets_are_learned() {
         assert!(admits(&records, &[credential("other", &number.to_string(), "good")]).await);
     }
     let Verdict::Compare(known) = records.judge(IMAGE, ID).await else { panic!("no record") };
-    assert_eq!(known.len(), 100);
+    assert_eq!(known.secrets.len(), 100);
 }
 
 /// Dies after so many writes of a pull, the last of them failing in this way; then another process looks.
