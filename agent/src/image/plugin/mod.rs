@@ -103,14 +103,13 @@ impl Plugin {
         if let Some(known) = self.kept(&key) {
             return known;
         }
-        let turn = Arc::clone(lock(&self.turns).entry(key.clone()).or_default());
+        let turn = self.turn(&key);
         let _turn = turn.lock().await;
         // Another pod may have asked in the meantime.
         if let Some(known) = self.kept(&key) {
             return known;
         }
         let asked = exec::ask(&self.provider, &self.program, repository, identity.as_ref()).await;
-        lock(&self.turns).remove(&key);
         match asked {
             Ok(answer) => self.keep(key, identity.map(|pod| Source::Account(pod.account)), answer),
             Err(error) => {
@@ -119,6 +118,13 @@ impl Plugin {
                 Arc::default()
             }
         }
+    }
+
+    /// The turn of whoever asks for the same. Those that nobody holds any more are forgotten.
+    fn turn(&self, key: &Key) -> Arc<tokio::sync::Mutex<()>> {
+        let mut turns = lock(&self.turns);
+        turns.retain(|_, turn| Arc::strong_count(turn) > 1);
+        Arc::clone(turns.entry(key.clone()).or_default())
     }
 
     fn kept(&self, (repository, owner): &Key) -> Option<Arc<Keyring>> {
