@@ -198,7 +198,7 @@ fn files(dir: &Path) -> Vec<PathBuf> {
 
 /// Plays each `step`th second death after each first one; how many there were of the first, and of both.
 pub async fn survive_deaths(step: u64) -> (u64, u64) {
-    let (mut points, mut pairs, mut firsts) = (0, 0, 1..=MOST);
+    let (mut points, mut pairs, mut firsts) = (0, 0, 1..MOST);
     let mut runs = JoinSet::new();
     loop {
         while runs.len() < AT_ONCE
@@ -219,7 +219,7 @@ pub async fn survive_deaths(step: u64) -> (u64, u64) {
         match ended.unwrap() {
             (true, seconds) => (points, pairs) = (points + 1, pairs + seconds),
             // The pull has no more points.
-            (false, _) => firsts = MOST + 1..=MOST,
+            (false, _) => firsts = MOST..MOST,
         }
     }
 }

@@ -203,7 +203,7 @@ async fn a46_a_record_goes_with_its_image_and_never_before() {
     looks(&records, &[image()]).await;
     records.begin_look();
     records.prune(Vec::new()).await;
-    assert!(!admits(&records, &[]).await && admits(&records, &[own.clone()]).await);
+    assert!(!admits(&records, &[]).await && admits(&records, std::slice::from_ref(&own)).await);
     // The same image again, of which the record has nothing new to tell.
     pull(&records, Some(&own)).await;
     records.prune(Vec::new()).await;
