@@ -24,6 +24,7 @@ use crate::cgroup::keeper::Keeper;
 use crate::clock::Clock;
 use crate::disk::Disk;
 use crate::events::EventLog;
+use crate::image::records::prune::Prune;
 use crate::image::{self, Images};
 use crate::journal::{Journal, Opened};
 use crate::objects::Objects;
@@ -189,6 +190,8 @@ fn actor(
     let stop = supervisor.stop_token();
     let Parts { client, disk, clock, dirs, site, events, objects, classes, cgroups, place, .. } = parts;
     let images = Images::new(parts.images, &client, objects.clone(), &disk, &dirs, &clock);
+    let prune = Prune::new(client.clone(), images.records.clone());
+    supervisor.spawn_core("image records", prune.run(stop.clone()));
     let volumes = Volumes::new(
         objects.clone(),
         Arc::clone(&disk),

@@ -35,6 +35,8 @@ pub struct Job {
     pub leaving: CancellationToken,
     /// Addresses of the sandbox that the step is in; empty where there is none, or it has none.
     pub ips: Vec<IpAddr>,
+    /// No instance was asked for yet: the pod is starting for the first time.
+    pub first: bool,
     /// What must be on disk before the step.
     pub before: Vec<Entry>,
 }

@@ -254,6 +254,10 @@ impl Mind {
                 self.achieved(done);
             }
             Err(failure) => {
+                // Whatever it was, the image may be gone, and a pod that pulls always pulls for each try.
+                if let Step::StartContainer { name, .. } = step {
+                    self.images.remove(name);
+                }
                 self.fail(key.clone(), failure.clone(), pace, now);
                 let failed = self.failed.get_mut(&key).filter(|_| overtaken && failure.awaits_objects);
                 failed.into_iter().for_each(|failed| failed.delay = failed.delay.min(AFTER_WORD));

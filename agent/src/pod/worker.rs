@@ -253,6 +253,7 @@ impl Worker {
             place: Order { starts: !step.is_teardown(), ..self.place },
             leaving: self.leaving.clone(),
             ips: sandbox_ips(step, around.seen),
+            first: self.mind.history.containers.values().all(|known| known.attempt.is_none()),
             before: self.before(step),
         };
         let actor = Arc::clone(&self.tools.actor);

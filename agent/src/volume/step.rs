@@ -23,6 +23,7 @@ pub(crate) async fn set_up(actor: &Actor, job: &Job) -> Result<Done, Failure> {
 
 /// Takes down what is mounted for the pod, whoever mounted it.
 pub(crate) async fn tear_down(actor: &Actor, job: &Job) -> Result<Done, Failure> {
+    actor.images.resolved.forget(&job.uid);
     let done = actor.volumes.tear_down(&job.uid).await;
     done.map_err(|error| failed(Chain(&error).to_string()))?;
     Ok(Done::VolumesGone)

@@ -102,6 +102,8 @@ cases! {
     node::configz_decodes_as_the_kubelets_configuration,
     node::a_pod_finds_its_token_authority_and_namespace,
     images::a45_a_private_image_is_for_pods_with_its_secret,
+    images::a45_a_provider_is_given_the_token_of_the_pods_account,
+    images::b54_a_registry_that_goes_silent_in_a_layer_is_asked_again,
     images::b54_slow_registries_leave_a_place_and_a_pull_says_how_far_it_is,
     volumes::a23_a33_each_kind_has_its_files_modes_and_owners,
     volumes::a_directory_outlives_containers_and_the_agent_and_labels_are_followed,

@@ -136,7 +136,16 @@ impl Disk for FatalDisk {
     }
 
     fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        self.around("replace", path, || RealDisk.replace(path, bytes))
+        self.around("replace", path, || {
+            // As a death within leaves it: the temporary file, half written.
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let temporary = path.with_file_name(format!(".{name}.pinnace-tmp"));
+            let half = bytes.get(..bytes.len() / 2).unwrap_or_default();
+            if std::fs::write(&temporary, half).is_ok() {
+                self.points.pass("within", &format!("replace {name}"));
+            }
+            RealDisk.replace(path, bytes)
+        })
     }
 
     fn truncate(&self, path: &Path, length: u64) -> io::Result<()> {
