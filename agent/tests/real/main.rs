@@ -33,6 +33,7 @@ mod runtime;
 mod shims;
 mod spec;
 mod traces;
+mod users;
 
 use std::io::Write;
 
@@ -121,4 +122,5 @@ on_both! {
     spec::the_security_context_reaches_the_process,
     spec::refused_and_held_pods_run_nothing,
     spec::the_nodes_network_and_host_ports,
+    users::pods_have_users_of_their_own_or_are_refused,
 }
