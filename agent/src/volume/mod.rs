@@ -20,6 +20,8 @@ mod empty_dir;
 mod gather;
 mod host_path;
 pub(crate) mod image;
+#[cfg(test)]
+mod killed;
 mod live;
 mod nested;
 pub mod owner;
