@@ -31,7 +31,7 @@ mod victim;
 /// The test that is the process that dies.
 const VICTIM: &str = "volume::killed::the_victim";
 /// Deaths of an ordinary run, for each kind of volume and for the teardown.
-const SAMPLE: u64 = 48;
+const SAMPLE: u64 = 24;
 /// Teardowns of the whole version (#29).
 const TEARDOWNS: u64 = 10_000;
 
