@@ -42,9 +42,9 @@ pub(crate) fn b78_a_mount_that_hangs_stalls_only_its_pods(runtime: &Runtime) {
         stuck.iter().for_each(|name| node.until_gone(name));
     }
     let told = format!(
-        "a start took {:.0?} without and {:.0?} beside a mount that hangs, medians of {} starts each",
-        middle(&without),
-        middle(&beside),
+        "a start took {} ms without and {} ms beside a mount that hangs, medians of {} starts each",
+        middle(&without).as_millis(),
+        middle(&beside).as_millis(),
         beside.len()
     );
     say(&format!("B78 on containerd {}: {told}", runtime.version));
