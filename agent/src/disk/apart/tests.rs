@@ -191,3 +191,37 @@ async fn paths_have_the_lane_of_their_mount() {
         assert_eq!(apart.place(Path::new(path)).await.unwrap(), lane.map(PathBuf::from), "{path}");
     }
 }
+
+/// Nobody knows yet that they hang: none of them is refused, and the pool of threads must outlast it.
+#[test]
+fn b78_many_mounts_that_hang_at_once_leave_threads_to_others() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(MAX_WAITS + 1)
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let ground = ground();
+        let (end, wait) = std::sync::mpsc::channel::<()>();
+        let wait = Arc::new(Mutex::new(wait));
+        let hang = |number: usize| {
+            let (apart, wait) = (ground.apart.clone(), Arc::clone(&wait));
+            async move {
+                let work = move |_: &dyn Disk| wait.lock().unwrap().recv().is_ok();
+                apart.alone(Path::new(&format!("/m{number}")), work).await
+            }
+        };
+        let all = futures::future::join_all((0..MAX_WAITS * 2).map(hang));
+        let other = async {
+            // Behind all of them.
+            tokio::task::yield_now().await;
+            let began = Instant::now();
+            spawn_blocking(|| ()).await.unwrap();
+            began.elapsed()
+        };
+        let (told, waited) = tokio::join!(all, other);
+        assert!(waited < SHORT, "another piece of work waited {waited:?}");
+        assert!(told.iter().all(Result::is_err), "{told:?}");
+        drop(end);
+    });
+}
