@@ -5,6 +5,7 @@
 
 mod audit;
 mod bursts;
+mod cri_proxy;
 mod exits;
 mod floors;
 mod idle;

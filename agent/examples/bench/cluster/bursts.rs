@@ -5,8 +5,16 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use super::{Session, audit};
-use crate::machine::cpu_of;
+use crate::machine::{cpu_of, own_cpu};
 use crate::report::{Samples, ms};
+
+/// One pod's life.
+struct Turn {
+    start: Duration,
+    /// What of it the runtime worked on the start.
+    in_runtime: Duration,
+    end: Duration,
+}
 
 impl Session<'_> {
     /// The first pod reads the runtime's binaries from disk; it counts for nothing.
@@ -15,27 +23,32 @@ impl Session<'_> {
     }
 
     pub(super) async fn sequential(&mut self) -> Result<()> {
-        let (mut starts, mut ends) = (Samples::default(), Samples::default());
+        let (mut starts, mut own, mut ends) = (Samples::default(), Samples::default(), Samples::default());
         for turn in 0..self.setting.turns {
-            let (start, end) = self.turn(&format!("turn{turn}")).await?;
-            starts.add(start);
-            ends.add(end);
+            let turn = self.turn(&format!("turn{turn}")).await?;
+            starts.add(turn.start);
+            own.add(turn.start.saturating_sub(turn.in_runtime));
+            ends.add(turn.end);
         }
         self.add("one by one: create -> Ready, p50", "ms", ms(starts.p50()));
         self.add("one by one: create -> Ready, max", "ms", ms(starts.at(1.0)));
+        self.add("one by one: create -> Ready, outside the runtime, p50", "ms", ms(own.p50()));
+        self.add("one by one: create -> Ready, outside the runtime, max", "ms", ms(own.at(1.0)));
         self.add("one by one: delete -> gone, p50", "ms", ms(ends.p50()));
         Ok(())
     }
 
-    async fn turn(&self, name: &str) -> Result<(Duration, Duration)> {
+    async fn turn(&self, name: &str) -> Result<Turn> {
         let names = [self.subject.pod_name(name)];
         let posted = self.post(&names).await?;
         self.witness.until_all("a Ready pod", &names, |seen| seen.ready.is_some()).await?;
-        let starts = self.times(&names, &posted, |seen| seen.ready);
+        let start = self.times(&names, &posted, |seen| seen.ready).p50();
+        let began = posted.first().copied().context("no pod was posted")?;
+        let in_runtime = self.subject.in_runtime(began, began + start);
         let deleted = self.request_end(&names, false).await?;
         self.witness.until_all("the end of the pod", &names, |seen| seen.gone.is_some()).await?;
-        let ends = self.times(&names, &deleted, |seen| seen.gone);
-        Ok((starts.p50(), ends.p50()))
+        let end = self.times(&names, &deleted, |seen| seen.gone).p50();
+        Ok(Turn { start, in_runtime, end })
     }
 
     fn times(
@@ -57,13 +70,15 @@ impl Session<'_> {
     pub(super) async fn burst(&mut self, pods: usize, is_counted: bool) -> Result<()> {
         let names: Vec<_> = (0..pods).map(|at| self.subject.pod_name(&format!("b{pods}-{at}"))).collect();
         let (log, pid) = (audit::end(&self.setting.audit)?, self.subject.pid()?);
-        let cpu = cpu_of(pid)?;
+        let (cpu, others) = (cpu_of(pid)?, self.others()?);
         let posted = self.post(&names).await?;
         self.witness.until_all("Ready pods", &names, |seen| seen.ready.is_some()).await?;
         if !is_counted {
             return Ok(());
         }
         let cpu = cpu_of(pid)?.saturating_sub(cpu);
+        let others =
+            self.others()?.into_iter().zip(others).map(|((name, now), (_, then))| (name, now - then));
         let times = self.times(&names, &posted, |seen| seen.ready);
         let last = self.witness.pods().into_values().filter_map(|seen| seen.ready).max();
         let whole =
@@ -75,10 +90,22 @@ impl Session<'_> {
         }
         self.add(&format!("{title}: started"), "pods/s", pods as f64 / whole);
         self.add(&format!("{title}: own CPU per pod"), "ms", ms(cpu) / pods as f64);
+        for (name, cpu) in others {
+            self.add(&format!("{title}: CPU of {name} per pod"), "ms", ms(cpu) / pods as f64);
+        }
         for (call, count) in audit::since(&self.setting.audit, log, &self.subject.node)? {
             self.add(&format!("{title}: {call}"), "per pod", count as f64 / pods as f64);
         }
         Ok(())
+    }
+
+    /// CPU time so far of what shares the machine with a subject and its runtime.
+    fn others(&self) -> Result<Vec<(String, Duration)>> {
+        let mut all = vec![("the harness".to_owned(), own_cpu()?)];
+        for (name, pid) in &self.setting.control_plane {
+            all.push((name.clone(), cpu_of(*pid)?));
+        }
+        Ok(all)
     }
 
     /// Only running pods count: those that have exited go at once and flatter the figure.

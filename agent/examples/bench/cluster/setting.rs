@@ -27,6 +27,8 @@ pub(super) struct Setting {
     pub(super) pinnace: PathBuf,
     pub(super) kubelet: Option<PathBuf>,
     runtimes: Vec<(String, Runtime)>,
+    /// Programs of the control plane, by name.
+    pub(super) control_plane: Vec<(String, u32)>,
     pub(super) groups: Vec<String>,
     /// Pods of the bursts.
     pub(super) sizes: Vec<usize>,
@@ -42,7 +44,7 @@ impl Setting {
     /// None without a cluster.
     ///
     /// `PINNACE_BENCH_ADMIN`, `_NODES` (directory with a kubeconfig `node-bench-SUBJECT` each), `_CA`, `_AUDIT`,
-    /// `_RUNTIMES` (`SUBJECT=ENDPOINT@PID,...`) and `_KUBELET` say what there is; `_PODS` (`30,110`), `_ROUNDS`
+    /// `_RUNTIMES` (`SUBJECT=ENDPOINT@PID,...`), `_CONTROL_PLANE` (`PROGRAM=PID,...`) and `_KUBELET` say what there is; `_PODS` (`30,110`), `_ROUNDS`
     /// and `_IDLE` (`SETTLE,WINDOW` in s) how much.
     pub(super) async fn read(binary: &Path, words: &[String]) -> Result<Option<Self>> {
         let Some(admin) = variable("ADMIN") else { return Ok(None) };
@@ -67,6 +69,7 @@ impl Setting {
             pinnace: binary.to_owned(),
             kubelet: variable("KUBELET").map(PathBuf::from),
             runtimes: runtimes(&variable("RUNTIMES").unwrap_or_default())?,
+            control_plane: pids(&variable("CONTROL_PLANE").unwrap_or_default())?,
             groups,
             sizes: numbers("PODS", "30")?,
             turns: 15,
@@ -116,6 +119,16 @@ fn runtimes(text: &str) -> Result<Vec<(String, Runtime)>> {
             let (name, rest) = entry.split_once('=').with_context(|| format!("no '=' in {entry}"))?;
             let (endpoint, pid) = rest.split_once('@').with_context(|| format!("no '@' in {entry}"))?;
             Ok((name.to_owned(), Runtime { endpoint: endpoint.to_owned(), pid: pid.parse()? }))
+        })
+        .collect()
+}
+
+fn pids(text: &str) -> Result<Vec<(String, u32)>> {
+    let entries = text.split(',').filter(|entry| !entry.is_empty());
+    entries
+        .map(|entry| {
+            let (name, pid) = entry.split_once('=').with_context(|| format!("no '=' in {entry}"))?;
+            Ok((name.to_owned(), pid.parse()?))
         })
         .collect()
 }

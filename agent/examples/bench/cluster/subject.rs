@@ -15,6 +15,7 @@ use pinnace::view::PodView;
 use pinnace_cri::client::Deadlines;
 use tempfile::TempDir;
 
+use super::cri_proxy::CriProxy;
 use super::setting::Setting;
 use crate::cluster::machine_state::MachineState;
 
@@ -45,6 +46,7 @@ pub(super) struct Subject {
     dir: TempDir,
     command: (PathBuf, Vec<String>),
     endpoint: String,
+    proxy: CriProxy,
     read_only_port: u16,
     child: Option<Child>,
     /// Put back at the end.
@@ -55,7 +57,8 @@ impl Subject {
     pub(super) fn new(setting: &Setting, kind: Kind) -> Result<Self> {
         let node = format!("bench-{}", kind.name());
         let dir = tempfile::Builder::new().prefix("pinnace-bench").tempdir()?;
-        let endpoint = setting.runtime(kind.name())?.endpoint.clone();
+        let proxy = CriProxy::start(&dir.path().join("cri.sock"), &setting.runtime(kind.name())?.endpoint)?;
+        let endpoint = proxy.endpoint().to_owned();
         let read_only_port = free_port()?;
         let machine = (kind == Kind::Kubelet).then(MachineState::prepare).transpose()?;
         let config = match kind {
@@ -89,7 +92,7 @@ impl Subject {
             words.extend([flag.to_owned(), value]);
         }
         let command = (program, words);
-        Ok(Self { kind, node, dir, command, endpoint, read_only_port, child: None, _machine: machine })
+        Ok(Self { kind, node, dir, command, endpoint, proxy, read_only_port, child: None, _machine: machine })
     }
 
     /// Gives the moment before.
@@ -102,6 +105,11 @@ impl Subject {
             command.spawn().with_context(|| format!("failed to start {}", self.command.0.display()))?;
         self.child = Some(child);
         Ok(began)
+    }
+
+    /// How much of the time between the two the runtime worked on a start.
+    pub(super) fn in_runtime(&self, from: Instant, to: Instant) -> Duration {
+        self.proxy.busy(from, to)
     }
 
     pub(super) fn pid(&self) -> Result<u32> {
