@@ -1,5 +1,6 @@
 //! One piece of work on a pod's volumes: look at what is there, get what the rest is made from, write it. The two parts
-//! that touch the disk run on a blocking thread each, and nothing waits between the volumes of a pod.
+//! that touch the disk run on a blocking thread each, and nothing waits between the volumes of a pod. Neither leaves the
+//! agent's own file system and those that it keeps in memory, where nothing hangs; what may is `reach`'s and `sub_path`'s.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

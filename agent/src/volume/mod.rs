@@ -21,6 +21,8 @@ mod gather;
 mod host_path;
 mod huge_pages;
 pub(crate) mod image;
+#[cfg(test)]
+mod killed;
 mod live;
 mod nested;
 pub mod owner;

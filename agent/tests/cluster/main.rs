@@ -16,6 +16,7 @@
 mod admin;
 mod agent;
 mod bad_input;
+mod canary;
 mod case;
 mod control_plane;
 mod credentials;
@@ -107,6 +108,7 @@ cases! {
     images::b54_slow_registries_leave_a_place_and_a_pull_says_how_far_it_is,
     volumes::a23_a33_each_kind_has_its_files_modes_and_owners,
     volumes::a_directory_outlives_containers_and_the_agent_and_labels_are_followed,
+    canary::a32_a_canary_is_in_no_file_of_a_disk,
     volumes::a31_what_cannot_be_mounted_is_told_and_comes_when_it_can,
     huge_pages::a_pod_has_the_huge_pages_that_it_asks_for,
     restarts::b34_b36_kill_9_and_start_change_nothing_that_others_see,

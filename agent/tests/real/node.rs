@@ -35,6 +35,16 @@ pub(crate) struct Node {
 impl Node {
     /// A running agent without manifests.
     pub(crate) fn start(runtime: &Runtime) -> Self {
+        Self::configured(runtime, "")
+    }
+
+    /// One that starts what has ended again within a second, however often it has.
+    pub(crate) fn restless(runtime: &Runtime) -> Self {
+        Self::configured(runtime, "crashLoopBackOff:\n  maxContainerRestartPeriod: 1s\n")
+    }
+
+    /// With more lines of KubeletConfiguration.
+    fn configured(runtime: &Runtime, more: &str) -> Self {
         let number = NODES.fetch_add(1, Ordering::Relaxed);
         let dir = tempfile::Builder::new().prefix("pinnace-real-").tempdir().expect("a directory");
         let name = format!("n{}-{number}", std::process::id());
@@ -42,7 +52,7 @@ impl Node {
         fs::create_dir(node.manifests()).expect("a directory of manifests");
         let logs = node.pod_logs();
         let config = format!(
-            "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\npodLogsDir: {}\n",
+            "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\npodLogsDir: {}\n{more}",
             logs.display()
         );
         fs::write(node.path("config.yaml"), config).expect("a configuration");
