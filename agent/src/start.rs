@@ -136,7 +136,10 @@ pub async fn run(config: Config) -> Result<(), StartError> {
         supervisor.spawn_core("refusal", refusal::stop_at(refused, supervisor.stop_token()));
     }
     let (runtime, events, stop) = (board.runtime.clone(), board.events.clone(), supervisor.stop_token());
-    supervisor.spawn_core("advisories", advisory::tell(runtime, events, clock.clone(), stop));
+    supervisor.spawn_core("advisories", advisory::tell(runtime, events.clone(), clock.clone(), stop));
+    let (settings, stop) = (dns(&config), supervisor.stop_token());
+    let told = dns::limits::tell(settings, Arc::clone(&disk), events, clock.clone(), stop);
+    supervisor.spawn_core("resolver", told);
     serve(&config, board, &supervisor, &notifier, disk, clock).await?;
     tell_limits();
     tell_virtual(&config);
@@ -269,6 +272,7 @@ fn parts(
                 seccomp_default: config.seccomp_default,
                 seccomp_root,
                 app_armor: kernel.app_armor,
+                se_linux: kernel.se_linux,
                 masked: kernel.throttling,
             },
             dns: dns(config),
@@ -283,6 +287,7 @@ fn parts(
         cgroups: limits.cgroups(config),
         place,
         ids_per_pod: config.ids_per_pod,
+        cpus: usize::try_from(limits.machine.cpus).unwrap_or(1),
     })
 }
 

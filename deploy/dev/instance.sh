@@ -48,6 +48,14 @@ containerd_bin() {
     esac
 }
 
+# The runc of a version. Debian 12's has no user namespaces of pods, the other one has.
+runc_of() {
+    case $1 in
+        2.2) echo "$("$DEV_DIR/build-tools" path runc-1.3)/runc" ;;
+        *) command -v runc || die "runc is missing: run deploy/dev/prepare" ;;
+    esac
+}
+
 # Prints the pid of the instance's containerd and succeeds only while that process lives. The pid file alone
 # proves nothing after a reboot, so the command line has to name our configuration.
 instance_pid() {

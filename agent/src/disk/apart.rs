@@ -29,6 +29,9 @@ use super::Disk;
 const DEADLINE: Duration = Duration::from_secs(20);
 /// Mounts that may hang before work on further ones is refused: bounds the threads.
 const MAX_LANES: usize = 16;
+/// Pieces of such work at a time, of all mounts together. Each is waited for on a thread of the pool, which has 512 and must
+/// not run out of them while many mounts begin to hang at once.
+const MAX_WAITS: usize = 64;
 /// File systems that live in this machine's memory.
 const IN_MEMORY: [&str; 3] = ["tmpfs", "ramfs", "hugetlbfs"];
 
@@ -45,6 +48,7 @@ struct Shared {
     home: PathBuf,
     deadline: Duration,
     lanes: Mutex<BTreeMap<PathBuf, Arc<Lane>>>,
+    waits: Arc<Semaphore>,
 }
 
 #[derive(Debug)]
@@ -104,7 +108,8 @@ impl Apart {
     /// With another deadline.
     #[must_use]
     pub fn with_deadline(disk: Arc<dyn Disk>, home: PathBuf, deadline: Duration) -> Self {
-        Self { shared: Arc::new(Shared { disk, home, deadline, lanes: Mutex::default() }) }
+        let waits = Arc::new(Semaphore::new(MAX_WAITS));
+        Self { shared: Arc::new(Shared { disk, home, deadline, lanes: Mutex::default(), waits }) }
     }
 
     /// Does work that concerns `path`, and nothing outside of its file system but what always answers.
@@ -146,9 +151,18 @@ impl Apart {
         let deadline = self.shared.deadline;
         let turn = tokio::time::timeout(deadline, Arc::clone(&lane.turn).acquire_owned()).await;
         let Ok(Ok(turn)) = turn else { return Err(no_answer(deadline)) };
+        let wait = Arc::clone(&self.shared.waits).acquire_owned();
+        // Whoever has one now gives it back within the deadline.
+        let Ok(Ok(wait)) = tokio::time::timeout(deadline, wait).await else {
+            return Err(ApartError::TooMany);
+        };
         let disk = Arc::clone(&self.shared.disk);
         // The wait too is a thread's: a paused clock of tests stands still for it. It ends with the deadline.
-        let waited = spawn_blocking(move || lane.run(turn, deadline, move || work(disk.as_ref()))).await;
+        let waited = spawn_blocking(move || {
+            let _wait = wait;
+            lane.run(turn, deadline, move || work(disk.as_ref()))
+        })
+        .await;
         let answer = joined(waited).and_then(|answer| answer).map_err(failed)?;
         answer.ok_or_else(|| no_answer(deadline))
     }

@@ -11,6 +11,8 @@ pub struct Enforcement {
     pub kernel: Option<(u32, u32)>,
     /// AppArmor is enabled.
     pub app_armor: bool,
+    /// SELinux is enabled.
+    pub se_linux: bool,
     /// Counters of each CPU's throttling, by which one container could watch another's work.
     pub throttling: Vec<String>,
 }
@@ -24,6 +26,7 @@ pub fn read() -> Enforcement {
         kernel: version(&release.unwrap_or_default()),
         app_armor: Path::new("/sys/kernel/security/apparmor").exists()
             && is_enabled(&text("/sys/module/apparmor/parameters/enabled")),
+        se_linux: is_labelling(&text("/proc/self/mounts"), &text("/proc/self/attr/current")),
         throttling: throttling(Path::new(CPUS)),
     }
 }
@@ -37,6 +40,17 @@ fn version(release: &str) -> Option<(u32, u32)> {
 
 fn is_enabled(parameter: &str) -> bool {
     parameter.starts_with('Y')
+}
+
+/// Whether files and processes have labels of SELinux: its file system can be written to, and a policy has given this
+/// process another label than the first one of all. As the library decides that runtimes use.
+fn is_labelling(mounts: &str, label: &str) -> bool {
+    let writable = |line: &str| {
+        let mut words = line.split(' ').skip(2);
+        let is_its = words.next() == Some("selinuxfs");
+        is_its && words.next().is_some_and(|options| options.split(',').all(|option| option != "ro"))
+    };
+    mounts.lines().any(writable) && label.trim_end_matches(['\0', '\n']) != "kernel"
 }
 
 /// In the order of the CPUs.
@@ -68,6 +82,16 @@ mod tests {
     fn a_parameter_says_yes_or_not() {
         assert!(is_enabled("Y\n"));
         assert!(!is_enabled("N\n") && !is_enabled(""));
+    }
+
+    #[test]
+    fn labels_need_a_file_system_and_a_policy() {
+        let mounts = "proc /proc proc rw 0 0\nselinuxfs /sys/fs/selinux selinuxfs rw,nosuid 0 0\n";
+        let label = "system_u:system_r:unconfined_service_t:s0\0";
+        assert!(is_labelling(mounts, label));
+        assert!(!is_labelling(mounts, "kernel\0") && !is_labelling(mounts, "kernel\n"));
+        assert!(!is_labelling(&mounts.replace("rw,", "ro,"), label));
+        assert!(!is_labelling("proc /proc proc rw 0 0\nselinuxfs /x tmpfs rw 0 0\n", label));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -22,6 +22,9 @@ const RESOLVE_PERIOD: Duration = Duration::from_secs(60);
 const RESOLVE_PATIENCE: Duration = Duration::from_millis(500);
 /// How long a look at the machine may take.
 const LOOK_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Looks that may hang before no further one is begun: one of each sort.
+const MAX_LOOKS: usize = 3;
 
 /// What is known of the machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +45,7 @@ pub struct HostWatch {
     machine: Option<(Machine, Instant)>,
     resolved: Option<(Vec<IpAddr>, Instant)>,
     complaint: Complaint,
+    looks: Arc<Semaphore>,
 }
 
 impl HostWatch {
@@ -55,7 +59,8 @@ impl HostWatch {
     ) -> (Self, watch::Receiver<Option<Arc<HostFacts>>>) {
         let (facts, reader) = watch::channel(None);
         let complaint = Complaint::default();
-        (Self { host, node, told, period, facts, machine: None, resolved: None, complaint }, reader)
+        let looks = Arc::new(Semaphore::new(MAX_LOOKS));
+        (Self { host, node, told, period, facts, machine: None, resolved: None, complaint, looks }, reader)
     }
 
     /// Runs until `stop`.
@@ -118,14 +123,19 @@ impl HostWatch {
         self.resolved = Some((answer.unwrap_or(last), now));
     }
 
-    /// Runs a look on a thread of its own; none if it hangs. The thread is left to its fate, one per period at most.
+    /// Runs a look on a thread of its own; none if it hangs. The thread is left to its fate, and so few of them at a time
+    /// that everybody else still finds one.
     async fn look<T: Send + 'static>(
         &self,
         patience: Duration,
         look: impl FnOnce(&dyn Host) -> T + Send + 'static,
     ) -> Option<T> {
         let host = Arc::clone(&self.host);
-        let looked = tokio::task::spawn_blocking(move || look(host.as_ref()));
+        let turn = Arc::clone(&self.looks).try_acquire_owned().ok()?;
+        let looked = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            look(host.as_ref())
+        });
         timeout(patience, looked).await.ok()?.ok()
     }
 
@@ -139,5 +149,77 @@ impl HostWatch {
 impl std::fmt::Debug for HostWatch {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.debug_struct("HostWatch").field("node", &self.node).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::mpsc::{Receiver, Sender, channel};
+    use std::{io, thread};
+
+    use super::*;
+    use crate::host::address::Network;
+
+    /// Answers nothing until the other end is gone.
+    #[derive(Debug)]
+    struct Hung {
+        asked: AtomicUsize,
+        end: Mutex<Receiver<()>>,
+    }
+
+    impl Hung {
+        fn new() -> (Arc<Self>, Sender<()>) {
+            let (hold, end) = channel();
+            (Arc::new(Self { asked: AtomicUsize::new(0), end: Mutex::new(end) }), hold)
+        }
+
+        fn wait<T>(&self) -> io::Result<T> {
+            self.asked.fetch_add(1, Ordering::SeqCst);
+            let _end = self.end.lock().unwrap().recv();
+            Err(io::Error::other("it hung"))
+        }
+    }
+
+    impl Host for Hung {
+        fn machine(&self) -> io::Result<Machine> {
+            self.wait()
+        }
+
+        fn network(&self) -> io::Result<Network> {
+            self.wait()
+        }
+
+        fn resolve(&self, _: &str) -> Vec<IpAddr> {
+            Vec::new()
+        }
+    }
+
+    /// The pool of threads has an end, and whoever finds it empty waits for ever.
+    #[test]
+    fn b78_looks_that_hang_leave_the_threads_to_others() {
+        let (host, hold) = Hung::new();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(MAX_LOOKS + 1)
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let (watch, _facts) = HostWatch::new(
+                Arc::clone(&host) as Arc<dyn Host>,
+                "n".into(),
+                Vec::new(),
+                Duration::from_secs(10),
+            );
+            for _ in 0..20 {
+                let look = watch.look(Duration::from_millis(1), |host| host.network().is_ok()).await;
+                assert_eq!(look, None);
+            }
+            let other = tokio::task::spawn_blocking(|| thread::current().id());
+            timeout(Duration::from_secs(10), other).await.expect("a thread is left").unwrap();
+            assert!(host.asked.load(Ordering::SeqCst) <= MAX_LOOKS);
+            drop(hold);
+        });
     }
 }

@@ -36,7 +36,7 @@ pub struct Site {
 pub fn config(instance: Instance<'_>, prepared: Prepared, site: &Site) -> ContainerConfig {
     let Instance { pod, spec: pod_spec, container: spec, attempt, image_ref, .. } = instance;
     let image = spec.image.clone().unwrap_or_default();
-    let message = message_mount(spec, &prepared.message_file);
+    let message = message_mount(spec, &prepared.message_file, site.security.se_linux);
     // In the kubelet's order.
     let mut mounts: Vec<Mount> = prepared.mounts.into_iter().chain([message]).collect();
     security::map_ids(&mut mounts, &prepared.security);
@@ -66,10 +66,11 @@ pub fn config(instance: Instance<'_>, prepared: Prepared, site: &Site) -> Contai
     }
 }
 
-fn message_mount(spec: &Container, file: &Path) -> Mount {
+fn message_mount(spec: &Container, file: &Path, se_linux: bool) -> Mount {
     Mount {
         container_path: message_path(spec).to_owned(),
         host_path: file.to_string_lossy().into_owned(),
+        selinux_relabel: se_linux,
         ..Mount::default()
     }
 }
@@ -115,9 +116,12 @@ mod tests {
     use crate::source::example;
 
     fn built(container: Value) -> ContainerConfig {
+        built_at(container, &example::site())
+    }
+
+    fn built_at(container: Value, site: &Site) -> ContainerConfig {
         let spec = json!({ "terminationGracePeriodSeconds": 7, "containers": [container] });
         let pod = example::manifest("u1", "ns", "web", json!({ "metadata": {}, "spec": spec }));
-        let site = example::site();
         let spec = pod.pod.spec.as_ref().unwrap();
         let names = PodNames::new(&pod.namespace, &pod.name, &pod.uid).unwrap();
         let instance = Instance {
@@ -140,7 +144,7 @@ mod tests {
             mounts: vec![volume],
             ..Prepared::default()
         };
-        config(instance, prepared, &site)
+        config(instance, prepared, site)
     }
 
     fn plain() -> Value {
@@ -181,6 +185,16 @@ mod tests {
         assert_eq!(config.log_path, "c/2.log");
         let image = config.image.unwrap();
         assert_eq!((image.image.as_str(), image.user_specified_image.as_str()), ("sha256:1", "i:1"));
+    }
+
+    #[test]
+    fn where_selinux_is_enabled_the_message_file_gets_the_containers_label() {
+        let mut site = example::site();
+        for enabled in [false, true] {
+            site.security.se_linux = enabled;
+            let message = built_at(plain(), &site).mounts.pop().unwrap();
+            assert_eq!((message.container_path.as_str(), message.selinux_relabel), (MESSAGE_PATH, enabled));
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use pinnace_cri::v1::DnsConfig;
 
 use crate::source::desired::DesiredPod;
 
+pub mod limits;
 pub mod resolv_conf;
 
 /// Most servers that are used (`MaxDNSNameservers` of `pkg/apis/core/validation`).

@@ -96,6 +96,7 @@ pub(crate) async fn mount(
     Ok(Some(Mount {
         container_path: PATH.to_owned(),
         host_path: file.to_string_lossy().into_owned(),
+        selinux_relabel: actor.site.security.se_linux,
         ..Mount::default()
     }))
 }

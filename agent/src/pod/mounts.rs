@@ -24,6 +24,8 @@ pub struct Around<'a> {
     pub images: &'a BTreeMap<String, String>,
     /// The pod's runtime handler makes mounts read-only with all that is below them.
     pub recursive_read_only: bool,
+    /// SELinux is enabled on the node.
+    pub se_linux: bool,
 }
 
 /// The mounts of a container's volumes, in the order of the spec; or why there are none to be had.
@@ -45,6 +47,7 @@ fn of_mount(spec: &PodSpec, index: usize, mount: &VolumeMount, around: &Around<'
         readonly: mount.read_only.unwrap_or(false) || is_read_only(&volume),
         recursive_read_only,
         propagation: propagation(mount)?.into(),
+        selinux_relabel: around.se_linux && is_the_pods(&volume),
         ..Mount::default()
     };
     match (&volume.kind, around.sub_paths.get(&index)) {
@@ -81,6 +84,15 @@ fn is_read_only(volume: &Volume) -> bool {
     match volume.kind {
         Kind::Rendered(_) | Kind::Image { .. } => true,
         Kind::EmptyDir(_) | Kind::HostPath(_) => false,
+    }
+}
+
+/// Whether the files may get the labels of the container: those that were made for its pod. The host's and an image's
+/// are others' too (`SELinuxRelabel` of the plugins in `pkg/volume`).
+fn is_the_pods(volume: &Volume) -> bool {
+    match volume.kind {
+        Kind::Rendered(_) | Kind::EmptyDir(_) => true,
+        Kind::HostPath(_) | Kind::Image { .. } => false,
     }
 }
 

@@ -141,6 +141,7 @@ async fn mounts_of(actor: &Actor, instance: Instance<'_>, env: &Environment) -> 
         sub_paths: &sub_paths,
         images: &images,
         recursive_read_only: mounts_recursively(actor, spec, container).await,
+        se_linux: actor.site.security.se_linux,
     };
     mounts::of_volumes(spec, container, &around).map_err(|why| Failure::plain(REASON, why))
 }

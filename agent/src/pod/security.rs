@@ -19,7 +19,7 @@ pub mod seccomp;
 pub mod sysctl;
 pub mod user;
 
-use user::User;
+pub use user::User;
 
 /// What the node adds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +30,8 @@ pub struct Defaults {
     pub seccomp_root: PathBuf,
     /// AppArmor is enabled in the kernel.
     pub app_armor: bool,
+    /// SELinux is enabled in the kernel: what is mounted into containers gets their labels.
+    pub se_linux: bool,
     /// Paths of this machine that containers do not see, beside those of every machine.
     pub masked: Vec<String>,
 }
@@ -38,7 +40,7 @@ impl Defaults {
     /// A node that adds nothing.
     #[must_use]
     pub fn bare(seccomp_root: PathBuf) -> Self {
-        Self { seccomp_default: false, seccomp_root, app_armor: false, masked: Vec::new() }
+        Self { seccomp_default: false, seccomp_root, app_armor: false, se_linux: false, masked: Vec::new() }
     }
 }
 

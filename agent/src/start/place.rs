@@ -34,7 +34,8 @@ mod tests {
     #[test]
     fn what_the_configuration_allows_pods_may_set() {
         let mut config = Config::defaults("n", Path::new("/r")).unwrap();
-        let kernel = Enforcement { kernel: Some((4, 5)), app_armor: true, throttling: Vec::new() };
+        let kernel =
+            Enforcement { kernel: Some((4, 5)), app_armor: true, se_linux: false, throttling: Vec::new() };
         let refused = |config: &Config, name: &str| {
             let sysctls = json!([{ "name": name, "value": "1" }]);
             let spec = json!({ "containers": [], "securityContext": { "sysctls": sysctls } });

@@ -19,7 +19,10 @@ mod directories;
 mod empty_dir;
 mod gather;
 mod host_path;
+mod huge_pages;
 pub(crate) mod image;
+#[cfg(test)]
+mod killed;
 mod live;
 mod nested;
 pub mod owner;

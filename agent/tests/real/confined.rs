@@ -91,9 +91,7 @@ pub(crate) fn what_cannot_be_enforced_does_not_run(runtime: &Runtime) {
     let injected = with(pod("injected", "Always", WAIT), sysctl("1+kernel.core_pattern=x"));
     let unsafe_one = json!({ "sysctls": [{ "name": "net.core.somaxconn", "value": "1" }] });
     let forbidden = with(pod("forbidden", "Always", WAIT), unsafe_one);
-    let mut users = pod("users", "Always", "cat /proc/self/uid_map; exec sleep 100000");
-    users["spec"]["hostUsers"] = json!(false);
-    for pod in [&root, &missing, &injected, &forbidden, &users] {
+    for pod in [&root, &missing, &injected, &forbidden] {
         node.put(pod);
     }
     let main = node.until_main("root", "is refused", |main| main.reason == "CreateContainerConfigError");
@@ -115,32 +113,5 @@ pub(crate) fn what_cannot_be_enforced_does_not_run(runtime: &Runtime) {
         ));
         node.until("armor", SOON, |node| node.pod("armor").is_some_and(|pod| pod.status == "AppArmor"));
     }
-    own_users(&node);
-    let made = node.runtime.containers(&node.name);
-    let made = made.iter().filter(|container| {
-        !container["labels"]["io.kubernetes.pod.name"].as_str().unwrap().starts_with("users")
-    });
-    assert_eq!(made.count(), 0);
-}
-
-/// A runtime has user namespaces or says that it has none: which, depends on its runc.
-fn own_users(node: &Node) {
-    let refused = |node: &Node| {
-        node.pod("users").is_some_and(|pod| pod.reason.contains("does not support user namespaces"))
-    };
-    let runs = |node: &Node| node.pod("users").is_some_and(|pod| pod.status == "Running");
-    node.until("it runs or is refused", SOON, |node| refused(node) || runs(node));
-    if runs(node) {
-        let map: Vec<u64> =
-            node.logs(&["users"]).split_whitespace().map(|word| word.parse().unwrap()).collect();
-        assert_eq!((map[0], map[1] % 65_536, map[2]), (0, 0, 65_536), "{map:?}");
-        assert!(map[1] >= 65_536, "{map:?}");
-    } else {
-        assert!(
-            node.runtime
-                .sandboxes(&node.name)
-                .iter()
-                .all(|sandbox| { !sandbox["metadata"]["name"].as_str().unwrap().starts_with("users") })
-        );
-    }
+    assert!(node.runtime.containers(&node.name).is_empty());
 }

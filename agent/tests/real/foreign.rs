@@ -4,7 +4,6 @@
 use std::fs::{self, File};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use serde_json::{Value, json};
@@ -12,11 +11,11 @@ use serde_json::{Value, json};
 use crate::manifest::{WAIT, main, pod, waiter};
 use crate::node::{Node, SOON};
 use crate::runtime::Runtime;
-use crate::say;
 
 /// A mount of this test's; taken off in the end.
-struct Mounted {
-    point: PathBuf,
+pub(crate) struct Mounted {
+    /// Where.
+    pub(crate) point: PathBuf,
     /// What a FUSE file system would be served by.
     device: Option<File>,
 }
@@ -39,7 +38,7 @@ impl Mounted {
     }
 
     /// FUSE whose process never answers.
-    fn hung(point: &Path) -> Self {
+    pub(crate) fn hung(point: &Path) -> Self {
         fs::create_dir_all(point).expect("a mount point");
         let device = File::options().read(true).write(true).open("/dev/fuse").expect("FUSE");
         let options = format!("fd={},rootmode=40000,user_id=0,group_id=0", device.as_raw_fd());
@@ -148,46 +147,6 @@ pub(crate) fn a25_b79_orphans_go_and_what_is_not_theirs_stays(runtime: &Runtime)
     node.until("the last orphan is gone", SOON, |node| left(node).len() == 1);
     assert!(is_whole(&sentinel));
     node.until_running("stayer");
-}
-
-pub(crate) fn b78_a_mount_that_hangs_stalls_only_its_pods(runtime: &Runtime) {
-    const PODS: usize = 6;
-    let node = Node::start(runtime);
-    let outside = tempfile::tempdir().expect("a directory");
-    let batch = |prefix: &str| {
-        let began = Instant::now();
-        (0..PODS).for_each(|number| node.put(&with_empty_dir(&format!("{prefix}-{number}"))));
-        (0..PODS).for_each(|number| drop(node.until_running(&format!("{prefix}-{number}"))));
-        let took = began.elapsed();
-        (0..PODS).for_each(|number| node.remove(&format!("{prefix}-{number}")));
-        (0..PODS).for_each(|number| node.until_gone(&format!("{prefix}-{number}")));
-        (took, began.elapsed())
-    };
-    let before = batch("before");
-    let hung = Mounted::hung(&outside.path().join("hung"));
-    for (number, part) in [None, Some("a/b"), None].into_iter().enumerate() {
-        let mut stuck = pod(&format!("stuck-{number}"), "Always", WAIT);
-        stuck["spec"]["volumes"] = json!([{ "name": "v", "hostPath": { "path": hung.point, "type": "" } }]);
-        main(&mut stuck)["volumeMounts"] = json!([{ "name": "v", "mountPath": "/m", "subPath": part }]);
-        node.put(&stuck);
-    }
-    let beside = batch("beside");
-    say(&format!(
-        "B78 on containerd {}: {PODS} pods up {:?}, gone {:?}; beside a mount that hangs {:?}, {:?}",
-        runtime.version, before.0, before.1, beside.0, beside.1
-    ));
-    let most = before.1 * 2 + Duration::from_secs(5);
-    assert!(beside.1 < most, "{beside:?} beside a mount that hangs, {before:?} without");
-    for number in 0..3 {
-        let name = format!("stuck-{number}");
-        node.until(&format!("{name} is explained"), SOON, |node| {
-            let told = node.pod(&name).map(|_| serde_json::to_string(&node.explain(&name)).expect("JSON"));
-            told.is_some_and(|told| told.contains("did not answer within"))
-        });
-    }
-    // They can be deleted while it hangs.
-    (0..3).for_each(|number| node.remove(&format!("stuck-{number}")));
-    (0..3).for_each(|number| node.until_gone(&format!("stuck-{number}")));
 }
 
 /// What the runtime mounts in a volume that a container shares with the node stays there when the container is gone.

@@ -22,6 +22,7 @@ mod ends;
 mod foreign;
 mod grace;
 mod guest;
+mod hung;
 mod kills;
 mod latency;
 mod manifest;
@@ -31,11 +32,14 @@ mod objects;
 mod own;
 mod parts;
 mod pod_cgroups;
+mod racers;
 mod removal;
 mod runtime;
+mod same;
 mod shims;
 mod spec;
 mod traces;
+mod users;
 
 use std::io::Write;
 
@@ -93,7 +97,7 @@ on_one! {
     foreign::a25_a_foreign_mount_is_told_and_never_entered,
     foreign::a25_b79_orphans_go_and_what_is_not_theirs_stays,
     foreign::a35_a_message_file_in_a_shared_volume_goes_with_its_pod,
-    foreign::b78_a_mount_that_hangs_stalls_only_its_pods,
+    hung::b78_a_mount_that_hangs_stalls_only_its_pods,
 }
 
 on_both! {
@@ -114,7 +118,8 @@ on_both! {
     manifests::a_broken_edit_changes_nothing,
     manifests::an_edit_replaces_the_pod_and_never_runs_two,
     parts::parts_of_volumes_are_shown_as_the_spec_asks,
-    parts::a20_a_racer_never_shows_the_hosts_files,
+    racers::a20_a_racer_never_shows_the_hosts_files,
+    same::a40_the_images_user_is_the_same_every_time,
     parts::an_image_is_a_volume_where_the_runtime_can_mount_it,
     objects::a67_files_of_objects_are_the_source_of_volumes,
     removal::i6_a_removed_manifest_leaves_nothing,
@@ -124,4 +129,5 @@ on_both! {
     spec::the_security_context_reaches_the_process,
     spec::refused_and_held_pods_run_nothing,
     spec::the_nodes_network_and_host_ports,
+    users::pods_have_users_of_their_own_or_are_refused,
 }

@@ -46,7 +46,12 @@ impl Node {
         Self::configured(runtime, "", &[])
     }
 
-    /// The same with more lines of configuration and more flags.
+    /// One that starts what has ended again within a second, however often it has.
+    pub(crate) fn restless(runtime: &Runtime) -> Self {
+        Self::configured(runtime, "crashLoopBackOff:\n  maxContainerRestartPeriod: 1s\n", &[])
+    }
+
+    /// With more lines of KubeletConfiguration and more flags.
     pub(crate) fn configured(runtime: &Runtime, more: &str, flags: &[&str]) -> Self {
         let number = NODES.fetch_add(1, Ordering::Relaxed);
         let dir = tempfile::Builder::new().prefix("pinnace-real-").tempdir().expect("a directory");

@@ -2,20 +2,13 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
-use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use serde_json::{Value, json};
 
-use crate::manifest::{IMAGE, WAIT, container, main, pod};
+use crate::manifest::{IMAGE, WAIT, main, pod};
 use crate::node::{Node, SOON};
 use crate::runtime::Runtime;
-use crate::say;
 use crate::traces::Traces;
-
-/// Containers of one pod that race.
-const RACERS: usize = 10;
 
 fn volumes(pod: &mut Value, volumes: &Value) {
     pod["spec"]["volumes"] = volumes.clone();
@@ -108,68 +101,6 @@ fn refused_parts(node: &Node, host: &Path, volume: &Value) {
         node.remove(name);
         node.until_gone(name);
     }
-}
-
-/// A neighbour exchanges a directory of a volume and a link to the host, as fast as it can, while containers start on a
-/// part of it. None ever sees the host's file.
-pub(crate) fn a20_a_racer_never_shows_the_hosts_files(runtime: &Runtime) {
-    let whole = std::env::var_os("PINNACE_TEST_ALL").is_some();
-    let starts = if whole { 5_000 } else { 50 };
-    let node = Node::start(runtime);
-    let dir = tempfile::tempdir().expect("a directory");
-    let (volume, host) = (dir.path().join("volume"), dir.path().join("host"));
-    for (top, word) in [(volume.join("a"), "the volume's"), (host.clone(), "the host's")] {
-        fs::create_dir_all(top.join("etc")).expect("directories");
-        fs::write(top.join("etc/witness"), word).expect("a witness");
-    }
-    let (inside, hidden) = (volume.join("a"), volume.join("hidden"));
-    std::os::unix::fs::symlink(&host, &hidden).expect("a link");
-    let over = AtomicBool::new(false);
-    let seen = std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while !over.load(Ordering::Relaxed) {
-                for _ in 0..2 {
-                    renameat2(AT_FDCWD, &inside, AT_FDCWD, &hidden, RenameFlags::RENAME_EXCHANGE)
-                        .expect("an exchange");
-                }
-                // Most starts must succeed: each refusal is tried again seconds later.
-                (0..500).for_each(|_| std::hint::spin_loop());
-            }
-        });
-        let rounds = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            (0..starts / RACERS).map(|round| race(&node, &volume, round)).sum::<usize>()
-        }));
-        over.store(true, Ordering::Relaxed);
-        rounds.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    });
-    assert_eq!(seen, starts);
-    say(&format!("A20 on containerd {}: {starts} starts (whole: 5000), 0 escapes", runtime.version));
-}
-
-/// The containers of one pod; how many have shown what they saw.
-fn race(node: &Node, volume: &Path, round: usize) -> usize {
-    let name = format!("racers-{round}");
-    let mut racers = pod(&name, "Never", "true");
-    let one = |number: usize| {
-        let mut one = container(&format!("c{number}"), "cat /m/witness");
-        one["volumeMounts"] = json!([{ "name": "v", "mountPath": "/m", "subPath": "a/etc" }]);
-        one
-    };
-    racers["spec"]["containers"] = (0..RACERS).map(one).collect();
-    volumes(&mut racers, &json!([{ "name": "v", "hostPath": { "path": volume } }]));
-    node.put(&racers);
-    let full = format!("{name}-{}", node.name);
-    let ended = |node: &Node| {
-        let all = node.containers();
-        all.iter().filter(|one| one.pod == full && one.state == "Terminated").count() == RACERS
-    };
-    node.until(&format!("{name} have ended"), Duration::from_secs(120), ended);
-    for number in 0..RACERS {
-        assert_eq!(node.logs(&["-c", &format!("c{number}"), &name]), "the volume's", "{name} c{number}");
-    }
-    node.remove(&name);
-    node.until_gone(&name);
-    RACERS
 }
 
 pub(crate) fn an_image_is_a_volume_where_the_runtime_can_mount_it(runtime: &Runtime) {

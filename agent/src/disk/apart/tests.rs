@@ -71,6 +71,9 @@ impl Ground {
     }
 }
 
+/// Held by a test that counts threads, and by one that makes many.
+static COUNTED: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// Threads that work on volumes just now, those of tests beside this one among them.
 fn threads() -> usize {
     let tasks = fs::read_dir("/proc/self/task").unwrap().filter_map(Result::ok);
@@ -80,6 +83,7 @@ fn threads() -> usize {
 
 #[tokio::test]
 async fn b78_a_mount_that_hangs_keeps_one_thread_and_nobody_else() {
+    let _counted = COUNTED.lock().await;
     let ground = ground();
     let Some(mut hung) = Hung::at(&ground.path("hung")) else { return };
     let pods = (0..5).map(|_| ground.look("hung/data"));
@@ -190,4 +194,44 @@ async fn paths_have_the_lane_of_their_mount() {
     ] {
         assert_eq!(apart.place(Path::new(path)).await.unwrap(), lane.map(PathBuf::from), "{path}");
     }
+}
+
+/// Nobody knows yet that they hang: none of them is refused, and the pool of threads must outlast it.
+#[test]
+fn b78_many_mounts_that_hang_at_once_leave_threads_to_others() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(MAX_WAITS + 1)
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let _counted = COUNTED.lock().await;
+        let ground = ground();
+        let (end, wait) = std::sync::mpsc::channel::<()>();
+        let wait = Arc::new(Mutex::new(wait));
+        let hang = |number: usize| {
+            let (apart, wait) = (ground.apart.clone(), Arc::clone(&wait));
+            async move {
+                let work = move |_: &dyn Disk| wait.lock().unwrap().recv().is_ok();
+                apart.alone(Path::new(&format!("/m{number}")), work).await
+            }
+        };
+        let all = futures::future::join_all((0..MAX_WAITS * 2).map(hang));
+        let other = async {
+            // Behind all of them.
+            tokio::task::yield_now().await;
+            let began = Instant::now();
+            spawn_blocking(|| ()).await.unwrap();
+            began.elapsed()
+        };
+        let (told, waited) = tokio::join!(all, other);
+        assert!(waited < SHORT, "another piece of work waited {waited:?}");
+        assert!(told.iter().all(Result::is_err), "{told:?}");
+        drop(end);
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while threads() > 4 {
+            assert!(Instant::now() < deadline, "{} threads go on", threads());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    });
 }

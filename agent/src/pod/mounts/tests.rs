@@ -2,8 +2,12 @@ use serde_json::{Value, json};
 
 use super::*;
 
-/// The mounts of these volumes at `/m`, with these further fields.
+/// The mount of this volume at `/m`, with these further fields, on a node without SELinux.
 fn with(volume: Value, fields: Value, supported: bool) -> Result<Mount, String> {
+    on_node(volume, fields, supported, false)
+}
+
+fn on_node(volume: Value, fields: Value, supported: bool, se_linux: bool) -> Result<Mount, String> {
     let (mut volume, mut mount) = (volume, fields);
     volume["name"] = "v".into();
     mount["name"] = "v".into();
@@ -15,8 +19,14 @@ fn with(volume: Value, fields: Value, supported: bool) -> Result<Mount, String> 
     let uid = PodUid::new("u1").unwrap();
     let none = BTreeMap::new();
     let images = [("v".to_owned(), "sha256:1".to_owned())].into();
-    let around =
-        Around { uid: &uid, dirs: &dirs, sub_paths: &none, images: &images, recursive_read_only: supported };
+    let around = Around {
+        uid: &uid,
+        dirs: &dirs,
+        sub_paths: &none,
+        images: &images,
+        recursive_read_only: supported,
+        se_linux,
+    };
     of_volumes(&spec, &spec.containers[0], &around).map(|mut mounts| mounts.remove(0))
 }
 
@@ -43,6 +53,29 @@ fn a23_what_the_agent_writes_is_mounted_read_only_and_all_else_as_asked() {
     }
 }
 
+/// The kubelet's table: `SELinuxRelabel` of each plugin's attributes, and only where SELinux is enabled.
+#[test]
+fn where_selinux_is_enabled_a_pods_own_volumes_get_its_label() {
+    for (volume, wanted) in [
+        (json!({ "projected": { "sources": [] } }), true),
+        (json!({ "configMap": { "name": "m" } }), true),
+        (json!({ "secret": { "secretName": "s" } }), true),
+        (json!({ "downwardAPI": {} }), true),
+        (json!({ "emptyDir": {} }), true),
+        (json!({ "emptyDir": { "medium": "Memory" } }), true),
+        (json!({ "hostPath": { "path": "/a" } }), false),
+        (json!({ "image": { "reference": "i:1" } }), false),
+    ] {
+        for read_only in [false, true] {
+            let of = |enabled| {
+                let fields = json!({ "readOnly": read_only });
+                on_node(volume.clone(), fields, false, enabled).unwrap().selinux_relabel
+            };
+            assert_eq!((of(true), of(false)), (wanted, false), "{volume}");
+        }
+    }
+}
+
 #[test]
 fn an_image_is_mounted_by_the_runtime() {
     let made = with(json!({ "image": { "reference": "i:1" } }), json!({}), false).unwrap();
@@ -59,11 +92,18 @@ fn a_part_is_mounted_in_the_place_of_the_whole() {
     let dirs = Dirs { root: "/r".into(), pod_logs: "/l".into(), container_logs: None };
     let (uid, images) = (PodUid::new("u1").unwrap(), BTreeMap::new());
     let sub_paths = [(1, PathBuf::from("/r/part"))].into();
-    let around =
-        Around { uid: &uid, dirs: &dirs, sub_paths: &sub_paths, images: &images, recursive_read_only: false };
+    let around = Around {
+        uid: &uid,
+        dirs: &dirs,
+        sub_paths: &sub_paths,
+        images: &images,
+        recursive_read_only: false,
+        se_linux: true,
+    };
     let mounts = of_volumes(&spec, &spec.containers[0], &around).unwrap();
-    let paths: Vec<_> = mounts.iter().map(|mount| mount.host_path.as_str()).collect();
-    assert_eq!(paths, ["/r/pods/u1/volumes/kubernetes.io~empty-dir/v", "/r/part"]);
+    let paths: Vec<_> =
+        mounts.iter().map(|mount| (mount.host_path.as_str(), mount.selinux_relabel)).collect();
+    assert_eq!(paths, [("/r/pods/u1/volumes/kubernetes.io~empty-dir/v", true), ("/r/part", true)]);
 }
 
 #[test]
@@ -112,7 +152,13 @@ fn a_volume_that_is_missing_is_named() {
     let spec: PodSpec = serde_json::from_value(spec).unwrap();
     let dirs = Dirs { root: "/r".into(), pod_logs: "/l".into(), container_logs: None };
     let (uid, parts, images) = (PodUid::new("u1").unwrap(), BTreeMap::new(), BTreeMap::new());
-    let around =
-        Around { uid: &uid, dirs: &dirs, sub_paths: &parts, images: &images, recursive_read_only: false };
+    let around = Around {
+        uid: &uid,
+        dirs: &dirs,
+        sub_paths: &parts,
+        images: &images,
+        recursive_read_only: false,
+        se_linux: false,
+    };
     assert!(of_volumes(&spec, &spec.containers[0], &around).unwrap_err().contains("\"v\""));
 }
