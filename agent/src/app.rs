@@ -24,6 +24,7 @@ use crate::cgroup::keeper::Keeper;
 use crate::clock::Clock;
 use crate::disk::Disk;
 use crate::events::EventLog;
+use crate::image::records::prune::Prune;
 use crate::image::{self, Images};
 use crate::journal::{Journal, Opened};
 use crate::objects::Objects;
@@ -44,9 +45,12 @@ use crate::source::desired::Desired;
 use crate::supervise::Supervisor;
 use crate::volume::{Allocatable, Volumes, changes};
 
-/// Creates that count at a time: the runtime's throughput on two cores is reached at four (`RunPodSandbox` with
-/// CNI: 12.4 pods a second at two at once, 15.1 at four, 15.3 at eight).
-const CREATES: usize = 4;
+/// Creates that count at a time for each CPU: the runtime's throughput on two of them is reached at four
+/// (`RunPodSandbox` with CNI: 12.4 pods a second at two at once, 15.1 at four, 15.3 at eight). One for each is where a
+/// burst begins.
+const CREATES_PER_CPU: usize = 2;
+/// Bounds of it. What holds up the runtime on large machines are locks, not CPUs.
+const CREATES: std::ops::RangeInclusive<usize> = 4..=16;
 /// Teardowns that count at a time; their throughput is reached at four and they must never wait for creates.
 const TEARDOWNS: usize = 8;
 /// Creates under way, hung ones included.
@@ -99,6 +103,13 @@ pub struct Parts {
     pub place: watch::Receiver<Arc<Place>>,
     /// Ids in each pod's user namespace, a multiple of 65536.
     pub ids_per_pod: u32,
+    /// CPUs of the machine: by them goes how much the runtime is asked for at a time.
+    pub cpus: usize,
+}
+
+fn creates(cpus: usize) -> Slots {
+    let width = cpus.saturating_mul(CREATES_PER_CPU).clamp(*CREATES.start(), *CREATES.end());
+    Slots::growing(width / CREATES_PER_CPU, width, CREATES_IN_FLIGHT, LENT_FOR)
 }
 
 /// Starts every loop that works on pods. The source of `desired` is the caller's.
@@ -179,6 +190,8 @@ fn actor(
     let stop = supervisor.stop_token();
     let Parts { client, disk, clock, dirs, site, events, objects, classes, cgroups, place, .. } = parts;
     let images = Images::new(parts.images, &client, objects.clone(), &disk, &dirs, &clock);
+    let prune = Prune::new(client.clone(), images.records.clone());
+    supervisor.spawn_core("image records", prune.run(stop.clone()));
     let volumes = Volumes::new(
         objects.clone(),
         Arc::clone(&disk),
@@ -199,7 +212,7 @@ fn actor(
         journal,
         events,
         clock,
-        creates: Slots::new(CREATES, CREATES_IN_FLIGHT, LENT_FOR),
+        creates: creates(parts.cpus),
         teardowns: Slots::new(TEARDOWNS, TEARDOWNS_IN_FLIGHT, LENT_FOR),
         set_ups: Slots::new(SET_UPS, SET_UPS_IN_FLIGHT, LENT_FOR),
         images,

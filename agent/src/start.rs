@@ -277,6 +277,7 @@ fn parts(
         cgroups: limits.cgroups(config),
         place,
         ids_per_pod: config.ids_per_pod,
+        cpus: usize::try_from(limits.machine.cpus).unwrap_or(1),
     })
 }
 

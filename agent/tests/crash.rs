@@ -1,4 +1,4 @@
-//! The agent dies at any instruction, and nothing comes of it: B30 at every point, B31 at random moments.
+//! The agent dies at any instruction, and nothing comes of it: B30 at every point, B31 at random moments, A46 in a pull.
 //!
 //! `PINNACE_TEST_ALL=1` plays every point instead of a sample, `PINNACE_TEST_SEED` repeats a sample, and
 //! `PINNACE_TEST_POINT=Edit:17` plays one point and prints what the agent logged.
@@ -24,6 +24,8 @@ mod history_tests;
 mod plan;
 #[path = "crash/points.rs"]
 mod points;
+#[path = "crash/pulls.rs"]
+mod pulls;
 #[path = "crash/rig.rs"]
 mod rig;
 #[path = "crash/scenarios.rs"]
@@ -43,6 +45,34 @@ fn the_agent() {
     if let Some(dir) = std::env::var_os(child::RUN_DIR) {
         child::run(Path::new(&dir));
     }
+}
+
+/// The same, for the process that dies in a pull.
+#[test]
+fn the_puller() {
+    if let Some(dir) = std::env::var_os(pulls::PULL_DIR) {
+        pulls::run(Path::new(&dir));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a46_a_death_at_any_point_of_a_pull_never_makes_an_image_look_preloaded() {
+    let began = tokio::time::Instant::now();
+    let step = if std::env::var_os("PINNACE_TEST_ALL").is_some() { 1 } else { 4 };
+    let (points, pairs) = pulls::survive_deaths(step).await;
+    let scale = if step == 1 { "all" } else { "scaled, a quarter" };
+    println!("a46: {points} points of a pull, {pairs} pairs of deaths ({scale}), {:?}", began.elapsed());
+    assert!(points >= 14, "{points} points");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a46_a_full_disk_never_makes_an_image_look_preloaded() {
+    pulls::survive_a_full_disk().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a46_what_is_no_record_is_verified() {
+    pulls::survive_corruption().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -15,6 +15,8 @@ use tonic_prost::ProstCodec;
 
 use crate::client::{Client, Transport};
 
+/// The method that says what is being written.
+pub(crate) const LIST_STATUSES: &str = "/containerd.services.content.v1.Content/ListStatuses";
 /// containerd's namespace for what CRI asked for.
 const NAMESPACE: &str = "k8s.io";
 /// Label of a blob, with the registry's host after it: which repositories of that host it is from.
@@ -79,7 +81,7 @@ impl Content {
 
     /// Everything that is being written.
     pub async fn ingests(&self) -> Result<Vec<Ingest>, ContentError> {
-        let path = PathAndQuery::from_static("/containerd.services.content.v1.Content/ListStatuses");
+        let path = PathAndQuery::from_static(LIST_STATUSES);
         let asked = async {
             let mut grpc = self.grpc().await?;
             let codec = ProstCodec::<ListStatusesRequest, ListStatusesResponse>::default();
@@ -164,25 +166,25 @@ async fn answered<T>(asked: impl Future<Output = Result<Response<T>, Status>>) -
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-struct ListStatusesRequest {
+pub(crate) struct ListStatusesRequest {
     #[prost(string, repeated, tag = "1")]
     filters: Vec<String>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-struct ListStatusesResponse {
+pub(crate) struct ListStatusesResponse {
     #[prost(message, repeated, tag = "1")]
-    statuses: Vec<IngestStatus>,
+    pub(crate) statuses: Vec<IngestStatus>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-struct IngestStatus {
+pub(crate) struct IngestStatus {
     #[prost(string, tag = "3")]
-    key: String,
+    pub(crate) key: String,
     #[prost(int64, tag = "4")]
-    offset: i64,
+    pub(crate) offset: i64,
     #[prost(int64, tag = "5")]
-    total: i64,
+    pub(crate) total: i64,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

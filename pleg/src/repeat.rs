@@ -6,10 +6,14 @@ use std::time::Duration;
 use pinnace_cri::id::{ContainerId, PodUid};
 use tokio::time::Instant;
 
-/// Waits between looks: a runtime shows an exit some 50 ms after it announced it.
-const WAITS: [Duration; 4] = [
+/// Waits between looks: a runtime shows an exit some 40 ms after it announced it, or right after it announced that it
+/// took note of it. A look costs a millisecond.
+const WAITS: [Duration; 7] = [
+    Duration::from_millis(5),
+    Duration::from_millis(5),
     Duration::from_millis(10),
-    Duration::from_millis(20),
+    Duration::from_millis(15),
+    Duration::from_millis(15),
     Duration::from_millis(40),
     Duration::from_millis(80),
 ];
@@ -78,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn looks_again_after_10_20_40_and_80_ms_while_it_runs() {
+    fn looks_again_soon_and_then_less_often_while_it_runs() {
         let (uid, mut now) = (PodUid::new("a").unwrap(), Instant::now());
         let mut repeats = Repeats::default();
         repeats.announced(&uid, None);
@@ -90,7 +94,7 @@ mod tests {
             now = due;
             assert_eq!(repeats.take_due(now), std::slice::from_ref(&uid));
         }
-        assert_eq!(waits, [10, 20, 40, 80]);
+        assert_eq!(waits, [5, 5, 10, 15, 15, 40, 80]);
     }
 
     #[test]

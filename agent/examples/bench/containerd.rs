@@ -33,7 +33,7 @@ pub(crate) async fn measure(report: &mut Report, binary: &Path) -> Result<()> {
     for (version, endpoint) in sockets.split(',').filter_map(|entry| entry.split_once('=')) {
         report.section(&format!("containerd {version} (shown = polled every 2 ms)"));
         let place = Place::new(binary, endpoint)?;
-        let floor = Floor::new(endpoint, place.path("floor-logs"))?;
+        let floor = Floor::new(endpoint, place.path("floor-logs"), false)?;
         let (node, _) = place.start()?;
         node.until_pods("an agent that answers", |_| true).await?;
         one_by_one(report, &floor, &place, &node).await.with_context(|| format!("containerd {version}"))?;

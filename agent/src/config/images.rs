@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::file::KubeletConfiguration;
 use super::flags::RunFlags;
+use crate::image::plugin::attributes::GATE as TOKENS_GATE;
 use crate::image::records::policy::Policy;
 
 /// The gate of KEP-2535; on unless it is switched off.
@@ -22,6 +23,8 @@ pub struct ImagePulls {
     pub burst: u32,
     /// Programs that know credentials: their configuration and their directory, absolute.
     pub providers: Option<(PathBuf, PathBuf)>,
+    /// Whether these may be given tokens of service accounts.
+    pub provider_tokens: bool,
 }
 
 /// Reads what concerns image pulls; faults are named by field or flag.
@@ -38,13 +41,18 @@ pub(super) fn settle(
         per_second: number(file.registry_pull_qps, DEFAULT_RATE.0),
         burst: burst.max(1),
         providers: providers(flags, directory, faults),
+        provider_tokens: !is_off(file, TOKENS_GATE),
     }
+}
+
+fn is_off(file: &KubeletConfiguration, gate: &str) -> bool {
+    file.feature_gates.as_ref().and_then(|gates| gates.get(gate)) == Some(&false)
 }
 
 fn policy(file: &KubeletConfiguration, faults: &mut Vec<(&'static str, String)>) -> Policy {
     let word = file.image_pull_credentials_verification_policy.as_deref().unwrap_or_default();
     let allowlist = file.preloaded_images_verification_allowlist.as_deref().unwrap_or_default();
-    if file.feature_gates.as_ref().and_then(|gates| gates.get(GATE)) == Some(&false) {
+    if is_off(file, GATE) {
         let needs = || format!("needs the feature gate {GATE}");
         if !word.is_empty() {
             faults.push(("imagePullCredentialsVerificationPolicy", needs()));
@@ -110,6 +118,8 @@ mod tests {
         assert!(pulls.providers.is_none() && faults.is_empty());
         assert_eq!(settled(json!({"registryPullQPS": 0})).0.per_second, 0);
         assert_eq!(settled(json!({"featureGates": {GATE: false}})).0.policy, Policy::Off);
+        assert!(pulls.provider_tokens);
+        assert!(!settled(json!({"featureGates": {TOKENS_GATE: false}})).0.provider_tokens);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::path::{Component, Path, PathBuf};
 
 use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, open, openat, readlinkat, renameat};
+use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, open, openat, openat2, readlinkat, renameat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstatat, mkdirat};
 use nix::unistd::{Gid, Uid, fchown, symlinkat};
 
@@ -82,6 +82,24 @@ fn look(
         },
         _ => (Node::Other, None),
     }))
+}
+
+/// Reads one file that is not the agent's; see [`super::Disk::read_beneath`].
+pub(super) fn read_file(root: &Path, inner: &Path, limit: u64) -> io::Result<Option<Vec<u8>>> {
+    let resolve =
+        ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS | ResolveFlag::RESOLVE_NO_XDEV;
+    let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    let top = open_root(root)?;
+    let file: File = match openat2(&top, inner, OpenHow::new().flags(flags).resolve(resolve)) {
+        Err(Errno::ENOENT) => return Ok(None),
+        file => file?.into(),
+    };
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "is no plain file"));
+    }
+    let mut bytes = Vec::new();
+    file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(Some(bytes)) }
 }
 
 fn attributes(stat: &FileStat) -> Attributes {
@@ -168,6 +186,38 @@ mod tests {
 
     fn path(text: &str) -> PathBuf {
         text.into()
+    }
+
+    #[test]
+    fn a_file_of_the_pods_is_read_and_nothing_outside_of_its_volume() {
+        let top = tempfile::tempdir().unwrap();
+        let root = top.path().join("volume");
+        fs::create_dir_all(root.join("d")).unwrap();
+        fs::write(top.path().join("outside"), "c4nary").unwrap();
+        fs::write(root.join("d/f"), "12345").unwrap();
+        for (link, target) in [("in", "d/f"), ("rooted", "/d/f"), ("out", "../outside"), ("self", "self")] {
+            symlink(target, root.join(link)).unwrap();
+        }
+        symlink(top.path().join("outside"), root.join("far")).unwrap();
+        symlink("/proc/self/root", root.join("d/magic")).unwrap();
+        let pipe = CString::new(root.join("pipe").as_os_str().as_bytes()).unwrap();
+        nix::unistd::mkfifo(pipe.as_c_str(), Mode::S_IRWXU).unwrap();
+        let read = |path: &str, limit: u64| {
+            let found = read_file(&root, Path::new(path), limit).map_err(|error| error.kind());
+            found.map(|found| found.map(|bytes| String::from_utf8(bytes).unwrap()))
+        };
+        for path in ["d/f", "in", "rooted", "d/../d/f", "../../d/f"] {
+            assert_eq!(read(path, 5), Ok(Some("12345".to_owned())), "{path}");
+        }
+        for path in ["gone", "d/gone", "out", "far", "../outside", "d/magic/etc/hostname"] {
+            assert_eq!(read(path, 99), Ok(None), "{path}");
+        }
+        assert_eq!(read("d/f", 4), Err(io::ErrorKind::FileTooLarge));
+        for path in ["pipe", "d", "self"] {
+            assert!(read(path, 9).is_err(), "{path}");
+        }
+        // What is mounted in it is another's, such as a part of /proc.
+        assert!(read_file(Path::new("/"), Path::new("proc/version"), 9_999).is_err());
     }
 
     #[test]

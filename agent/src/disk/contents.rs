@@ -132,6 +132,15 @@ pub struct Tmpfs {
     pub hardened: bool,
 }
 
+/// A file system in huge pages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HugePages {
+    /// Size of a page in bytes.
+    pub page: u64,
+    /// Most bytes that it takes, rounded up to whole pages; none for as many as the machine has.
+    pub limit: Option<u64>,
+}
+
 /// A mount point.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mounted {

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::Disk;
-use super::contents::{Change, Contents, FileKind, Mounted, SubPath, SubPathError, Tmpfs};
+use super::contents::{
+    Attributes, Change, Contents, FileKind, HugePages, Mounted, SubPath, SubPathError, Tmpfs,
+};
 use super::memory_volume::Volumes;
 
 /// A disk in memory. Contents outlive whoever uses it, so a test can open them again as after a crash.
@@ -218,6 +220,13 @@ impl Disk for MemoryDisk {
         Ok(self.lock().contents(root))
     }
 
+    fn read_beneath(&self, root: &Path, inner: &Path, limit: u64) -> io::Result<Option<Vec<u8>>> {
+        match self.read(&root.join(inner), limit) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            read => read.map(Some),
+        }
+    }
+
     fn change(&self, root: &Path, change: &Change) -> io::Result<()> {
         let (mut state, failing) = self.counted();
         match failing {
@@ -233,6 +242,10 @@ impl Disk for MemoryDisk {
 
     fn mount_tmpfs(&self, path: &Path, _: &Tmpfs) -> io::Result<()> {
         self.simple(|state| state.mount(path, "tmpfs"))
+    }
+
+    fn mount_huge_pages(&self, path: &Path, _: HugePages, _: &Attributes) -> io::Result<()> {
+        self.simple(|state| state.mount(path, "hugetlbfs"))
     }
 
     fn bind_sub_path(&self, sub_path: &SubPath) -> Result<(), SubPathError> {

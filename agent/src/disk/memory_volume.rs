@@ -187,7 +187,7 @@ impl State {
     pub(super) fn unmount(&mut self, path: &Path) -> io::Result<()> {
         let mounted = self.volumes.mounts.remove(path).ok_or(io::ErrorKind::InvalidInput)?;
         self.volumes.mounts.retain(|inner, _| !inner.starts_with(path));
-        if mounted.kind == "tmpfs" {
+        if ["tmpfs", "hugetlbfs"].contains(&mounted.kind.as_str()) {
             self.forget(|known| known.starts_with(path) && known != path);
         }
         Ok(())

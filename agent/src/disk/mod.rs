@@ -17,7 +17,7 @@ mod tree;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use contents::{Change, Contents, FileKind, Mounted, SubPath, SubPathError, Tmpfs};
+use contents::{Attributes, Change, Contents, FileKind, HugePages, Mounted, SubPath, SubPathError, Tmpfs};
 pub use memory::{Failing, MemoryDisk};
 pub use real::RealDisk;
 
@@ -53,10 +53,15 @@ pub trait Disk: std::fmt::Debug + Send + Sync + 'static {
     fn remove_dir(&self, path: &Path) -> io::Result<()>;
     /// Everything beneath a volume's directory, following no link and crossing no mount.
     fn contents(&self, root: &Path) -> io::Result<Contents>;
+    /// Reads a file of at most `limit` bytes that a pod has written in a volume; none if nothing is there. Links lead
+    /// nowhere but into the volume, as if it were all that there is; what is no plain file is an error and not waited for.
+    fn read_beneath(&self, root: &Path, inner: &Path, limit: u64) -> io::Result<Option<Vec<u8>>>;
     /// Makes one change beneath a volume's directory, following no link and crossing no mount.
     fn change(&self, root: &Path, change: &Change) -> io::Result<()>;
     /// Mounts a file system in memory over a directory; never swapped out where the kernel has that.
     fn mount_tmpfs(&self, path: &Path, tmpfs: &Tmpfs) -> io::Result<()>;
+    /// Mounts a file system in huge pages over a directory, whose attributes are then these.
+    fn mount_huge_pages(&self, path: &Path, pages: HugePages, top: &Attributes) -> io::Result<()>;
     /// Mounts a part of a volume, of which nothing leads out of the volume; directories that are missing are made with
     /// the volume's mode. May hang as long as the volume's file system does.
     fn bind_sub_path(&self, sub_path: &SubPath) -> Result<(), SubPathError>;
@@ -66,6 +71,12 @@ pub trait Disk: std::fmt::Debug + Send + Sync + 'static {
     /// Mount points that are `path` or lie under it, in the order of mounting. Asks no file system but the one that
     /// `path` is an entry of.
     fn mounts(&self, path: &Path) -> io::Result<Vec<Mounted>>;
+    /// Kind of the file system whose root a directory is, as mountinfo names it; none where nothing is mounted on it, or
+    /// it is not there. Costs the same however many mounts the machine has.
+    fn mounted(&self, path: &Path) -> io::Result<Option<String>> {
+        let mounts = self.mounts(path)?;
+        Ok(mounts.into_iter().rfind(|mount| mount.path == path).map(|mount| mount.kind))
+    }
     /// The mount that a path lies on by its name. Asks no file system, so links on the way are not seen.
     fn mount_of(&self, path: &Path) -> io::Result<Mounted>;
     /// Gives a directory with all beneath it to a group, which may then read and write: files get 0660, directories

@@ -11,7 +11,9 @@ use std::path::{Path, PathBuf};
 
 use nix::fcntl::OFlag;
 
-use super::contents::{Change, Contents, FileKind, Mounted, SubPath, SubPathError, Tmpfs};
+use super::contents::{
+    Attributes, Change, Contents, FileKind, HugePages, Mounted, SubPath, SubPathError, Tmpfs,
+};
 use super::{Disk, beneath, group, host_path, sub_path, tmpfs, tree};
 
 /// Mode of the agent's own directories.
@@ -155,12 +157,20 @@ impl Disk for RealDisk {
         beneath::read(root)
     }
 
+    fn read_beneath(&self, root: &Path, inner: &Path, limit: u64) -> io::Result<Option<Vec<u8>>> {
+        beneath::read_file(root, inner, limit)
+    }
+
     fn change(&self, root: &Path, change: &Change) -> io::Result<()> {
         beneath::change(root, change)
     }
 
     fn mount_tmpfs(&self, path: &Path, tmpfs: &Tmpfs) -> io::Result<()> {
         tmpfs::mount(path, tmpfs)
+    }
+
+    fn mount_huge_pages(&self, path: &Path, pages: HugePages, top: &Attributes) -> io::Result<()> {
+        tmpfs::mount_huge_pages(path, pages, top)
     }
 
     fn bind_sub_path(&self, sub_path: &SubPath) -> Result<(), SubPathError> {
@@ -173,6 +183,10 @@ impl Disk for RealDisk {
 
     fn mounts(&self, path: &Path) -> io::Result<Vec<Mounted>> {
         tmpfs::mounts(path)
+    }
+
+    fn mounted(&self, path: &Path) -> io::Result<Option<String>> {
+        tmpfs::mounted(path)
     }
 
     fn mount_of(&self, path: &Path) -> io::Result<Mounted> {

@@ -154,7 +154,7 @@ impl Wanted<'_> {
                 let message = format!("failed to use image pull secret {secret:?}: {why}");
                 return Err(Failure::plain(words::PULL, message));
             }
-            Ok(self.actor.images.credentials(&secrets, name).await)
+            Ok(self.actor.images.credentials(self.pod, &secrets, name).await)
         });
         found.await.map(Vec::as_slice)
     }

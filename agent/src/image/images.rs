@@ -15,11 +15,13 @@ use crate::image::keyring::secrets::{self, PodSecrets};
 use crate::image::lanes::Lanes;
 use crate::image::name::Name;
 use crate::image::plugin::Plugins;
+use crate::image::plugin::account::Asker;
 use crate::image::progress::Progress;
 use crate::image::pull::Pulls;
 use crate::image::rate::Rate;
 use crate::image::records::Records;
 use crate::image::records::policy::Policy;
+use crate::image::resolved::Resolved;
 use crate::objects::Objects;
 use crate::pod::paths::Dirs;
 use crate::source::desired::DesiredPod;
@@ -58,12 +60,15 @@ pub struct Images {
     objects: Objects,
     node: Option<Arc<NodeFiles>>,
     plugins: Plugins,
+    clock: Clock,
     /// Who may have what is there.
     pub records: Records,
     /// Pulls under way.
     pub pulls: Pulls,
     /// How far they are.
     pub progress: Progress,
+    /// Volumes whose image was resolved.
+    pub resolved: Resolved,
     told: Arc<Mutex<BTreeMap<PodUid, BTreeSet<String>>>>,
 }
 
@@ -90,7 +95,9 @@ impl Images {
             progress.clone(),
         );
         let node = places.map(|places| Arc::new(NodeFiles::new(Arc::clone(disk), places)));
-        Self { objects, node, plugins, records, pulls, progress, told: Arc::default() }
+        let (resolved, told) = (Resolved::default(), Arc::default());
+        let clock = clock.clone();
+        Self { objects, node, plugins, clock, records, pulls, progress, resolved, told }
     }
 
     /// What the pod's own Secrets say.
@@ -99,12 +106,19 @@ impl Images {
     }
 
     /// What is to be tried for an image, in order: the pod's secrets, the node's files, the node's programs.
-    pub(crate) async fn credentials(&self, secrets: &PodSecrets, name: &Name) -> Vec<Credential> {
+    pub(crate) async fn credentials(
+        &self,
+        pod: &DesiredPod,
+        secrets: &PodSecrets,
+        name: &Name,
+    ) -> Vec<Credential> {
         let mut found = secrets.keyring.lookup(&name.repository);
         if let Some(node) = &self.node {
             found.extend(node.keyring().await.lookup(&name.repository));
         }
-        found.extend(self.plugins.lookup(&name.repository).await);
+        let now = self.clock.now();
+        let asker = Asker { pod, objects: &self.objects, now: &now };
+        found.extend(self.plugins.lookup(&name.repository, asker).await);
         found
     }
 

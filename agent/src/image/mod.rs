@@ -11,6 +11,7 @@ pub mod progress;
 pub mod pull;
 pub mod rate;
 pub mod records;
+pub mod resolved;
 pub mod words;
 
 pub use images::{Images, Settings};

@@ -18,6 +18,7 @@ use super::Reference;
 use super::data::Data;
 use super::fetch::FetchError;
 use super::service::ServiceInfo;
+use super::trust::Bundles;
 use crate::pod::changed::Changed;
 
 /// How long what nobody refers to is kept: upstream drops a watch after five times its sync period of 1 min
@@ -31,6 +32,8 @@ pub(super) enum Subject {
     Object(Reference),
     /// All Services.
     Services,
+    /// All ClusterTrustBundles.
+    Bundles,
 }
 
 /// Services by namespace, each namespace's by name.
@@ -52,6 +55,8 @@ pub(super) enum Answer {
     Object(Option<Arc<Data>>),
     /// All Services.
     Services(Arc<Services>),
+    /// All ClusterTrustBundles.
+    Bundles(Arc<Bundles>),
 }
 
 /// The last word on a subject.
@@ -94,6 +99,8 @@ struct Pages {
     entries: BTreeMap<Subject, Entry>,
     /// What each pod holds.
     pods: BTreeMap<PodUid, BTreeSet<Subject>>,
+    /// How many words there were for each pod that listens.
+    words: BTreeMap<PodUid, watch::Sender<u64>>,
 }
 
 /// The book. Shared by all who read and write it.
@@ -116,7 +123,7 @@ impl Book {
     /// The pod holds exactly these from now on.
     pub(super) fn hold(&self, uid: &PodUid, subjects: BTreeSet<Subject>, now: Instant) {
         let mut pages = self.pages();
-        let Pages { entries, pods } = &mut *pages;
+        let Pages { entries, pods, .. } = &mut *pages;
         let before = pods.get(uid).cloned().unwrap_or_default();
         if before == subjects {
             return;
@@ -140,6 +147,12 @@ impl Book {
     /// The pod holds nothing any more.
     pub(super) fn release(&self, uid: &PodUid, now: Instant) {
         self.hold(uid, BTreeSet::new(), now);
+        self.pages().words.remove(uid);
+    }
+
+    /// How many words there were for a pod: see [`super::Objects::words`].
+    pub(super) fn words(&self, uid: &PodUid) -> watch::Receiver<u64> {
+        self.pages().words.entry(uid.clone()).or_default().subscribe()
     }
 
     /// The word on a subject as it comes, and what to notify for a fresh one. It is followed if it was not.
@@ -158,8 +171,9 @@ impl Book {
     /// What a subject's follower has heard. Whoever holds an object that is not as it was is told.
     pub(super) fn write(&self, subject: &Subject, heard: Result<Answer, FetchError>, now: Instant) {
         let mut pages = self.pages();
-        let Some(entry) = pages.entries.get_mut(subject) else { return };
-        let (mut is_first, mut is_new) = (false, false);
+        let Pages { entries, words, .. } = &mut *pages;
+        let Some(entry) = entries.get_mut(subject) else { return };
+        let (mut is_first, mut is_new, mut is_back) = (false, false, false);
         entry.slot.send_modify(|slot| {
             slot.tries = slot.tries.wrapping_add(1);
             slot.at = Some(now);
@@ -169,15 +183,23 @@ impl Book {
                     is_first = slot.known.is_none();
                     is_new = slot.known.as_ref().is_some_and(|known| !known.is_same(&answer));
                     slot.known = Some(answer);
-                    slot.failure = None;
+                    // Who came since has gone away with the failure.
+                    is_back = slot.failure.take().is_some();
                 }
                 Err(error) => slot.failure = Some(error),
             }
         });
-        match subject {
-            Subject::Object(_) if is_new => entry.holders.iter().for_each(|uid| self.changed.mark(uid)),
-            Subject::Services if is_first || is_new => self.services_changed.notify_one(),
-            Subject::Object(_) | Subject::Services => {}
+        // Services change all the time, and nobody who has a list waits for another.
+        let is_news = is_new && *subject != Subject::Services;
+        // After the slot: whoever is woken by this finds what it is about.
+        if is_back || is_news {
+            entry.holders.iter().for_each(|uid| tell(words, uid));
+        }
+        if is_news {
+            entry.holders.iter().for_each(|uid| self.changed.mark(uid));
+        }
+        if *subject == Subject::Services && (is_first || is_new) {
+            self.services_changed.notify_one();
         }
     }
 
@@ -185,7 +207,7 @@ impl Book {
     pub(super) fn services(&self) -> Option<Arc<Services>> {
         match &self.pages().entries.get(&Subject::Services)?.slot.borrow().known {
             Some(Answer::Services(services)) => Some(Arc::clone(services)),
-            Some(Answer::Object(_)) | None => None,
+            Some(Answer::Object(_) | Answer::Bundles(_)) | None => None,
         }
     }
 
@@ -207,7 +229,10 @@ impl Book {
         let pages = self.pages();
         for reference in references {
             let entry = pages.entries.get(&Subject::Object(reference.clone()));
-            entry.into_iter().flat_map(|entry| &entry.holders).for_each(|uid| self.changed.mark(uid));
+            for uid in entry.into_iter().flat_map(|entry| &entry.holders) {
+                self.changed.mark(uid);
+                tell(&pages.words, uid);
+            }
         }
     }
 
@@ -260,6 +285,12 @@ impl Book {
     }
 }
 
+fn tell(words: &BTreeMap<PodUid, watch::Sender<u64>>, uid: &PodUid) {
+    if let Some(words) = words.get(uid) {
+        words.send_modify(|count| *count = count.wrapping_add(1));
+    }
+}
+
 fn drop_holder(entries: &mut BTreeMap<Subject, Entry>, subject: &Subject, uid: &PodUid, now: Instant) {
     let Some(entry) = entries.get_mut(subject) else { return };
     entry.holders.remove(uid);
@@ -273,6 +304,7 @@ impl fmt::Display for Subject {
         match self {
             Self::Object(one) => write!(out, "{} {}/{}", one.kind.word(), one.namespace, one.name),
             Self::Services => out.write_str("services"),
+            Self::Bundles => out.write_str("clustertrustbundles"),
         }
     }
 }
@@ -284,6 +316,7 @@ impl Answer {
             (Self::Object(None), Self::Object(None)) => true,
             (Self::Object(Some(one)), Self::Object(Some(other))) => one.is_same(other),
             (Self::Services(one), Self::Services(other)) => one == other,
+            (Self::Bundles(one), Self::Bundles(other)) => one == other,
             _ => false,
         }
     }
@@ -297,7 +330,7 @@ impl Slot {
             (Some(Answer::Object(Some(data))), _) => Ok(Some(Arc::clone(data))),
             (_, Some(failure)) => Err(failure.clone()),
             (Some(Answer::Object(None)), None) => Ok(None),
-            (None | Some(Answer::Services(_)), None) => Err(FetchError::Silent),
+            (None | Some(Answer::Services(_) | Answer::Bundles(_)), None) => Err(FetchError::Silent),
         }
     }
 

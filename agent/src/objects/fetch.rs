@@ -1,12 +1,14 @@
 //! What pods' surroundings ask of the API server: one ConfigMap or Secret by name, one token bound to a pod. Every call
 //! has a deadline and a place among few.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::Request;
 use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec};
 use kube::Client;
+use serde::Deserialize;
 use tokio::sync::Semaphore;
 
 use crate::api::fault::meaning;
@@ -31,6 +33,9 @@ pub enum FetchError {
     /// The API server said no.
     #[error("{0}")]
     Refused(String),
+    /// It said that it cannot answer now.
+    #[error("{0}")]
+    Unavailable(String),
     /// It was not reached.
     #[error("failed to reach the API server: {}", meaning(.0))]
     Unreached(Arc<kube::Error>),
@@ -40,6 +45,9 @@ pub enum FetchError {
     /// What it said is something else. The text is not shown: it may hold a token.
     #[error("the API server's answer is not a {0}")]
     Answer(&'static str),
+    /// It has no objects of this kind.
+    #[error("the API server does not serve {0}")]
+    NotServed(&'static str),
     /// There is none to ask.
     #[error("no API server is configured: --kubeconfig")]
     NoServer,
@@ -52,6 +60,21 @@ pub enum FetchError {
     /// The name would make another request of it.
     #[error("{0:?} is not the name of an object")]
     Name(String),
+}
+
+/// A service account, as far as it is told of.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Account {
+    /// Its UID.
+    pub(crate) uid: String,
+    /// Its annotations.
+    pub(crate) annotations: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+struct AccountItem {
+    metadata: Account,
 }
 
 /// Makes the calls.
@@ -78,18 +101,53 @@ impl Fetch {
         }
     }
 
+    /// A service account; none if it does not exist.
+    pub(crate) async fn account(&self, namespace: &str, name: &str) -> Result<Option<Account>, FetchError> {
+        let (namespace, name) = (checked(namespace)?, checked(name)?);
+        let path = format!("/api/v1/namespaces/{namespace}/serviceaccounts/{name}");
+        let request = Request::get(path).body(Vec::new()).map_err(|_| FetchError::Name(name.to_owned()))?;
+        match self.call(request).await {
+            Ok(text) => {
+                let account = serde_json::from_str::<AccountItem>(&text);
+                account.map(|item| Some(item.metadata)).map_err(|_| FetchError::Answer("serviceaccount"))
+            }
+            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
     /// A token bound to the pod, and its life in seconds.
     pub(crate) async fn token(
         &self,
         pod: &DesiredPod,
         source: &TokenSource,
     ) -> Result<(Opaque, Option<i64>), FetchError> {
+        self.request_token(pod, &token_request(pod, source.audience.as_deref(), Some(source.seconds))).await
+    }
+
+    /// A token for this audience, bound to the pod, of its service account if that still has this UID; and its life, of
+    /// which the API server decides, in seconds.
+    pub(crate) async fn account_token(
+        &self,
+        pod: &DesiredPod,
+        account_uid: &str,
+        audience: &str,
+    ) -> Result<(Opaque, Option<i64>), FetchError> {
+        let mut request = token_request(pod, Some(audience), None);
+        request.metadata.uid = Some(account_uid.to_owned());
+        self.request_token(pod, &request).await
+    }
+
+    async fn request_token(
+        &self,
+        pod: &DesiredPod,
+        request: &TokenRequest,
+    ) -> Result<(Opaque, Option<i64>), FetchError> {
         let account = pod.pod.spec.as_ref().and_then(|spec| spec.service_account_name.as_deref());
         let account = account.filter(|account| !account.is_empty()).unwrap_or("default");
         let (namespace, account) = (checked(&pod.namespace)?, checked(account)?);
         let path = format!("/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token");
-        let body =
-            serde_json::to_vec(&token_request(pod, source)).map_err(|_| FetchError::Answer("request"))?;
+        let body = serde_json::to_vec(request).map_err(|_| FetchError::Answer("request"))?;
         let request = Request::post(path).header(http::header::CONTENT_TYPE, "application/json").body(body);
         let request = request.map_err(|_| FetchError::Name(account.to_owned()))?;
         let text = self.text(request).await?;
@@ -154,7 +212,14 @@ fn decoded(kind: Kind, text: &str) -> Result<Data, FetchError> {
 
 pub(super) fn failed(error: kube::Error) -> FetchError {
     match error {
-        kube::Error::Api(status) if !status.message.is_empty() => FetchError::Refused(status.message.clone()),
+        kube::Error::Api(status) if !status.message.is_empty() => {
+            let message = status.message.clone();
+            if is_overload(status.code) {
+                FetchError::Unavailable(message)
+            } else {
+                FetchError::Refused(message)
+            }
+        }
         kube::Error::Service(cause) => match cause.downcast::<FetchError>() {
             Ok(silent) => *silent,
             Err(cause) => FetchError::Unreached(Arc::new(kube::Error::Service(cause))),
@@ -163,12 +228,37 @@ pub(super) fn failed(error: kube::Error) -> FetchError {
     }
 }
 
+/// Whether a status says nothing of what was asked for.
+fn is_overload(code: u16) -> bool {
+    code >= 500 || code == 429
+}
+
+impl FetchError {
+    /// Whether the server is away: it was not reached, did not answer, or said that it cannot.
+    pub(super) fn is_away(&self) -> bool {
+        match self {
+            Self::Unavailable(_) | Self::Silent => true,
+            Self::Unreached(error) => match error.as_ref() {
+                kube::Error::Api(status) => is_overload(status.code),
+                _ => true,
+            },
+            Self::Refused(_)
+            | Self::Answer(_)
+            | Self::NotServed(_)
+            | Self::NoServer
+            | Self::Unsynced
+            | Self::NotRead
+            | Self::Name(_) => false,
+        }
+    }
+}
+
 fn may_be_lag(status: &kube::core::Status) -> bool {
     let of_pod = status.details.as_ref().is_some_and(|details| details.kind == "pods");
     status.is_forbidden() || (status.is_not_found() && of_pod)
 }
 
-fn token_request(pod: &DesiredPod, source: &TokenSource) -> TokenRequest {
+fn token_request(pod: &DesiredPod, audience: Option<&str>, seconds: Option<i64>) -> TokenRequest {
     let bound = BoundObjectReference {
         api_version: Some("v1".to_owned()),
         kind: Some("Pod".to_owned()),
@@ -176,9 +266,9 @@ fn token_request(pod: &DesiredPod, source: &TokenSource) -> TokenRequest {
         uid: Some(pod.uid.to_string()),
     };
     let spec = TokenRequestSpec {
-        audiences: Some(source.audience.iter().cloned().collect()),
+        audiences: Some(audience.into_iter().map(ToOwned::to_owned).collect()),
         bound_object_ref: Some(bound),
-        expiration_seconds: Some(source.seconds),
+        expiration_seconds: seconds,
     };
     TokenRequest { spec: Some(spec), ..TokenRequest::default() }
 }

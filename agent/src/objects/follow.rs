@@ -11,17 +11,16 @@ use std::time::Duration;
 use futures::FutureExt;
 use tokio::time::Instant;
 
+use super::again::Again;
 use super::book::{Answer, Book, Subject, Task, by_namespace};
 use super::data::Data;
 use super::fetch::{Fetch, FetchError, checked, collection};
 use super::list_watch::{End, Heard, ListWatch};
+use super::reach::Reach;
 use super::service::ServiceInfo;
+use super::trust::{Bundle, BundleItem, Bundles, PATHS, WHAT};
 use super::wire::{Item, MapItem, SecretItem, ServiceItem};
 use super::{Kind, Reference, Strategy};
-use crate::api::patience::Pace;
-
-/// Delays after failures in a row. The first is short: a pod may be waiting.
-const PACE: Pace = Pace { first: Duration::from_millis(250), cap: Duration::from_secs(30) };
 /// Least time between a failure and the next try, however many ask for it.
 const LEAST: Duration = Duration::from_millis(250);
 /// Up to this is added to each delay, for each subject its own share of it: what was lost together is not asked for
@@ -39,6 +38,22 @@ pub(super) struct Follow {
     /// Over which the watch goes.
     pub(super) client: kube::Client,
     pub(super) strategy: Strategy,
+    /// Shared by all followers.
+    pub(super) reach: Arc<Reach>,
+}
+
+/// Why a try is over.
+enum Over {
+    /// The server is away: it did not answer, or not with a word on what was asked.
+    Away,
+    /// For another reason.
+    Otherwise,
+}
+
+impl From<&FetchError> for Over {
+    fn from(error: &FetchError) -> Self {
+        if error.is_away() { Self::Away } else { Self::Otherwise }
+    }
 }
 
 impl Follow {
@@ -55,6 +70,7 @@ impl Follow {
     async fn follow(&self) {
         match &self.task.subject {
             Subject::Services => self.services().await,
+            Subject::Bundles => self.bundles().await,
             Subject::Object(reference) if self.strategy != Strategy::Watch => self.poll(reference).await,
             Subject::Object(reference) => match reference.kind {
                 Kind::ConfigMap => self.object::<MapItem>(reference).await,
@@ -74,9 +90,9 @@ impl Follow {
         f64::from(u32::try_from(hasher.finish() >> 32).unwrap_or(u32::MAX)) / f64::from(u32::MAX)
     }
 
-    fn source(&self, path: String, name: Option<String>, what: &'static str) -> ListWatch {
+    fn source(&self, paths: Vec<String>, name: Option<String>, what: &'static str) -> ListWatch {
         let (fetch, client) = (self.fetch.clone(), self.client.clone());
-        ListWatch { fetch, client, path, name, what, spread: self.share() }
+        ListWatch { fetch, client, paths, unserved: 0, name, what, spread: self.share() }
     }
 
     async fn object<T: Item + Into<Data>>(&self, reference: &Reference) {
@@ -85,14 +101,14 @@ impl Follow {
             // It stays so.
             (Err(error), _) | (_, Err(error)) => return self.write(Err(error)),
         };
-        let source = self.source(path, Some(name), reference.kind.word());
+        let source = self.source(vec![path], Some(name), reference.kind.word());
         let tell = |found: Option<T>| {
             let data = found.map(|item| Arc::new(item.into()));
             let is_last = data.as_ref().is_some_and(|data: &Arc<Data>| data.immutable);
             self.write(Ok(Answer::Object(data)));
             if is_last { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
-        self.hear(&source, |heard| match heard {
+        self.hear(source, |heard| match heard {
             Heard::Listed(items) => tell(items.into_iter().next()),
             Heard::Applied(item) => tell(Some(item)),
             Heard::Deleted(_) => tell(None),
@@ -101,9 +117,9 @@ impl Follow {
     }
 
     async fn services(&self) {
-        let source = self.source("/api/v1/services".to_owned(), None, "Service");
+        let source = self.source(vec!["/api/v1/services".to_owned()], None, "Service");
         let mut all: BTreeMap<(String, String), ServiceInfo> = BTreeMap::new();
-        self.hear(&source, |heard: Heard<ServiceItem>| {
+        self.hear(source, |heard: Heard<ServiceItem>| {
             let keyed = |item: ServiceItem| {
                 let service = ServiceInfo::from(item);
                 ((service.namespace.clone(), service.name.clone()), service)
@@ -119,67 +135,105 @@ impl Follow {
         .await;
     }
 
+    async fn bundles(&self) {
+        let source = self.source(PATHS.map(str::to_owned).into(), None, WHAT);
+        let mut all = Bundles::new();
+        self.hear(source, |heard: Heard<BundleItem>| {
+            match heard {
+                Heard::Listed(items) => all = items.into_iter().map(Into::into).collect(),
+                Heard::Applied(item) => all.extend([item.into()]),
+                Heard::Deleted(item) => {
+                    let (name, _): (String, Bundle) = item.into();
+                    all.remove(&name);
+                }
+            }
+            self.write(Ok(Answer::Bundles(Arc::new(all.clone()))));
+            ControlFlow::Continue(())
+        })
+        .await;
+    }
+
     /// Lists and watches for ever, or until `hear` has heard enough.
     async fn hear<T: Item>(
         &self,
-        source: &ListWatch,
+        mut source: ListWatch,
         mut hear: impl FnMut(Heard<T>) -> ControlFlow<()> + Send,
     ) {
         let asked = &self.task.asked;
-        let mut failures: u32 = 0;
+        let mut again = Again::default();
         loop {
             // Who asked before this list is answered by it.
             let _answered = asked.notified().now_or_never();
-            let began = Instant::now();
+            let (began, seen) = (Instant::now(), self.reach.answers());
             let end = match source.list().await {
-                Ok((items, version)) => match hear(Heard::Listed(items)) {
-                    ControlFlow::Break(()) => End::Enough,
-                    ControlFlow::Continue(()) => {
-                        source
-                            .watch(version, asked, || self.book.is_held(&self.task.subject), &mut hear)
-                            .await
+                Ok((items, version)) => {
+                    self.reach.answered();
+                    source.unserved = 0;
+                    match hear(Heard::Listed(items)) {
+                        ControlFlow::Break(()) => End::Enough,
+                        ControlFlow::Continue(()) => {
+                            let goes_on = || self.book.is_held(&self.task.subject);
+                            source.watch(version, asked, goes_on, &mut hear).await
+                        }
                     }
-                },
+                }
+                Err(FetchError::NotServed(_)) if source.go_on() => continue,
                 Err(error) => {
                     self.write(Err(error.clone()));
                     End::Lost(error)
                 }
             };
-            // One that lived begins to count anew.
-            failures = if began.elapsed() >= PACE.cap { 1 } else { failures.saturating_add(1) };
-            match end {
+            let over = match end {
                 End::Enough => return,
                 End::Asked => {
-                    failures = 0;
+                    again.forget();
                     continue;
                 }
-                End::Expired => {}
-                End::Lost(error) => tracing::debug!(subject = %self.task.subject, %error, "watch is lost"),
-            }
+                End::Expired => Over::Otherwise,
+                End::Lost(error) => {
+                    tracing::debug!(subject = %self.task.subject, %error, "watch is lost");
+                    Over::from(&error)
+                }
+            };
             if self.book.give_up(&self.task.subject) {
                 return;
             }
-            self.pause(PACE.after(failures)).await;
+            self.before_next(&mut again, &over, seen, began.elapsed()).await;
         }
     }
 
     /// Asks again and again.
     async fn poll(&self, reference: &Reference) {
-        let mut failures: u32 = 0;
-        while failures == 0 || !self.book.give_up(&self.task.subject) {
+        let mut again = Again::default();
+        loop {
             let _answered = self.task.asked.notified().now_or_never();
+            let seen = self.reach.answers();
             match self.fetch.object(reference).await {
                 Ok(found) => {
-                    failures = 0;
+                    again.forget();
+                    self.reach.answered();
                     self.write(Ok(Answer::Object(found.map(Arc::new))));
                     self.pause(POLL).await;
                 }
                 Err(error) => {
-                    failures = failures.saturating_add(1);
+                    let over = Over::from(&error);
                     self.write(Err(error));
-                    self.pause(PACE.after(failures)).await;
+                    if self.book.give_up(&self.task.subject) {
+                        return;
+                    }
+                    self.before_next(&mut again, &over, seen, Duration::ZERO).await;
                 }
             }
+        }
+    }
+
+    /// Waits before the next try, after one that began when the server had given `seen` answers to anybody and went on
+    /// for so long.
+    async fn before_next(&self, again: &mut Again, over: &Over, seen: u64, lived: Duration) {
+        let is_away = matches!(over, Over::Away);
+        self.pause(again.after(is_away, seen, lived)).await;
+        if is_away {
+            self.reach.turn(seen).await;
         }
     }
 

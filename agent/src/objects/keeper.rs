@@ -16,6 +16,7 @@ use super::book::{Book, UNUSED};
 use super::fetch::Fetch;
 use super::follow::Follow;
 use super::lanes::Lanes;
+use super::reach::Reach;
 use crate::api::connections::Connections;
 use crate::wait::at;
 
@@ -29,14 +30,16 @@ pub struct Keeper {
     connections: Connections,
     strategy: Strategy,
     lanes: Lanes,
+    /// Shared by the followers.
+    reach: Arc<Reach>,
     /// Each gives back its lane when it ends.
     followers: FuturesUnordered<BoxFuture<'static, usize>>,
 }
 
 impl Keeper {
     pub(super) fn new(book: Arc<Book>, fetch: Fetch, connections: Connections, strategy: Strategy) -> Self {
-        let (lanes, followers) = (Lanes::default(), FuturesUnordered::new());
-        Self { book, fetch, connections, strategy, lanes, followers }
+        let (lanes, reach, followers) = (Lanes::default(), Arc::default(), FuturesUnordered::new());
+        Self { book, fetch, connections, strategy, lanes, reach, followers }
     }
 
     /// Follows until `stop`.
@@ -65,6 +68,7 @@ impl Keeper {
                 fetch: self.fetch.clone(),
                 client: self.connections.client(lane),
                 strategy: self.strategy,
+                reach: Arc::clone(&self.reach),
             };
             self.followers.push(Box::pin(async move {
                 follow.run().await;

@@ -54,7 +54,10 @@ pub(super) struct ListWatch {
     pub(super) fetch: Fetch,
     /// Over which watches go.
     pub(super) client: Client,
-    pub(super) path: String,
+    /// Where its objects are: the first of these is asked, and the next when there is no such place.
+    pub(super) paths: Vec<String>,
+    /// How many of them were found not to be there, one after the other.
+    pub(super) unserved: usize,
     /// Name of the one object that is meant, checked.
     pub(super) name: Option<String>,
     /// What answers are called in errors.
@@ -66,7 +69,20 @@ pub(super) struct ListWatch {
 impl ListWatch {
     fn query(&self, rest: &str) -> String {
         let selector = self.name.as_ref().map(|name| format!("fieldSelector=metadata.name%3D{name}&"));
-        format!("{}?{}{rest}", self.path, selector.unwrap_or_default())
+        let path = self.paths.first().map(String::as_str).unwrap_or_default();
+        format!("{path}?{}{rest}", selector.unwrap_or_default())
+    }
+
+    /// Goes on to the next place, of which there is none here; false when all of them were asked.
+    pub(super) fn go_on(&mut self) -> bool {
+        self.unserved = self.unserved.saturating_add(1);
+        if self.unserved >= self.paths.len() {
+            self.unserved = 0;
+        }
+        if !self.paths.is_empty() {
+            self.paths.rotate_left(1);
+        }
+        self.unserved > 0
     }
 
     fn request(&self, rest: &str) -> Result<Request<Vec<u8>>, FetchError> {
@@ -79,7 +95,11 @@ impl ListWatch {
         let (mut all, mut more) = (Vec::new(), String::new());
         loop {
             let request = self.request(&format!("limit={PAGE}{more}"))?;
-            let text = self.fetch.text(request).await?;
+            let text = self.fetch.call(request).await.map_err(|error| match error {
+                // Of what is there a list may be empty, but it is there.
+                kube::Error::Api(status) if status.code == 404 => FetchError::NotServed(self.what),
+                error => failed(error),
+            })?;
             // What a decoder has to say may quote the text.
             let page: List<T> = serde_json::from_str(&text).map_err(|_| FetchError::Answer(self.what))?;
             all.extend(page.items.into_iter().flatten());

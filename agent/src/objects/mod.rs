@@ -8,10 +8,12 @@
 //!                          followers ──list, watch──▶ API server
 //! ```
 //!
-//! ConfigMaps and Secrets by name only: the Node authorizer grants a node no more. Each is followed once, however many
+//! ConfigMaps and Secrets by name only: the Node authorizer grants a node no more. Of Services and ClusterTrustBundles
+//! all are listed, as soon as a pod needs one. Each is followed once, however many
 //! pods refer to it, and what was heard last is kept while the API server is away. Without an API server the manifests
 //! beside the static pods are all there is; there are no Services then.
 
+mod again;
 mod book;
 pub mod data;
 pub(crate) mod fetch;
@@ -21,6 +23,7 @@ mod lanes;
 mod last_services;
 mod list_watch;
 pub mod manifests;
+mod reach;
 pub mod references;
 pub mod service;
 mod trust;
@@ -34,6 +37,7 @@ use std::time::Duration;
 
 use kube::Client;
 use pinnace_cri::id::PodUid;
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -41,6 +45,7 @@ pub use data::Data;
 pub(crate) use fetch::{Fetch, FetchError, told};
 pub use keeper::Keeper;
 pub use service::{ServiceInfo, ServicePort};
+pub use trust::{Bundle, Bundles};
 
 use crate::api::connections::Connections;
 use crate::api::patience::CALL;
@@ -177,7 +182,10 @@ impl Objects {
             references::references(&pod.pod).into_iter().map(Subject::Object).collect();
         match self.supply {
             // What a manifest refers to is in manifests, and these are refused where there is an API server.
-            Supply::Server(..) if pod.origin == Origin::Api => drop(subjects.insert(Subject::Services)),
+            Supply::Server(..) if pod.origin == Origin::Api => {
+                subjects.insert(Subject::Services);
+                subjects.extend(references::shows_bundles(&pod.pod).then_some(Subject::Bundles));
+            }
             Supply::Server(..) => subjects.clear(),
             Supply::Manifests(_) => {}
         }
@@ -232,6 +240,20 @@ impl Objects {
         Ok(all.get(namespace).cloned().unwrap_or_default())
     }
 
+    /// All ClusterTrustBundles. Waits some seconds for the first list; from then on the last one that was heard serves,
+    /// however long the API server is away.
+    pub async fn bundles(&self) -> Result<Arc<Bundles>, FetchError> {
+        if matches!(self.supply, Supply::Manifests(_)) {
+            return Err(FetchError::NoServer);
+        }
+        let slot = self.heard(&Subject::Bundles, |slot| slot.known.is_some()).await?;
+        match (slot.known, slot.failure) {
+            (Some(Answer::Bundles(all)), _) => Ok(all),
+            (_, Some(failure)) => Err(failure),
+            (_, None) => Err(FetchError::Silent),
+        }
+    }
+
     /// The word on a subject, once it is as wanted or was asked for anew.
     async fn heard(&self, subject: &Subject, is_wanted: impl Fn(&Slot) -> bool) -> Result<Slot, FetchError> {
         let (mut slot, asked) = self.book.read(subject, Instant::now());
@@ -257,6 +279,13 @@ impl Objects {
     #[must_use]
     pub fn changed(&self) -> &Changed {
         &self.book.changed
+    }
+
+    /// How many words there were so far on what a pod holds, none of which repeats what was known: an object came,
+    /// changed or went, or could be asked for again. Counted from the first reader on; closed by the pod's release.
+    #[must_use]
+    pub fn words(&self, uid: &PodUid) -> watch::Receiver<u64> {
+        self.book.words(uid)
     }
 
     /// How many objects are followed, or kept for whoever may come.

@@ -21,6 +21,14 @@ pub fn references(pod: &Pod) -> BTreeSet<Reference> {
         .collect()
 }
 
+/// Whether a volume of the pod shows ClusterTrustBundles.
+#[must_use]
+pub fn shows_bundles(pod: &Pod) -> bool {
+    let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+    let sources = volumes.filter_map(|volume| volume.projected.as_ref()?.sources.as_ref()).flatten();
+    sources.into_iter().any(|source| source.cluster_trust_bundle.is_some())
+}
+
 type Named<'a> = (Kind, &'a str);
 
 fn by_pulls(spec: &PodSpec) -> impl Iterator<Item = Named<'_>> {
@@ -115,5 +123,15 @@ mod tests {
     #[test]
     fn a_pod_that_names_nothing_refers_to_nothing() {
         assert!(found(json!({ "containers": [{ "name": "c" }] })).is_empty());
+    }
+
+    #[test]
+    fn bundles_are_wanted_by_who_shows_one() {
+        for (source, shows) in [("clusterTrustBundle", true), ("configMap", false)] {
+            let source = json!({ source: { "name": "b", "path": "p" } });
+            let spec = json!({ "containers": [], "volumes": [{ "name": "v", "projected": { "sources": [source] } }] });
+            let pod: Pod = serde_json::from_value(json!({ "spec": spec })).unwrap();
+            assert_eq!(shows_bundles(&pod), shows);
+        }
     }
 }

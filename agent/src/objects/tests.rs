@@ -260,3 +260,89 @@ async fn a_hundred_and_fifty_objects_are_followed_side_by_side() {
     names.iter().for_each(|name| rig.server.put(name, "2"));
     assert_eq!(rig.changed().await.len(), 150);
 }
+
+#[tokio::test(start_paused = true)]
+async fn whatever_was_away_is_heard_of_within_five_seconds_and_is_not_hammered() {
+    const OUTAGE: u64 = 600;
+    for (objects, code) in [(1, 503), (300, 503), (300, 429)] {
+        let rig = Rig::new(Strategy::Watch);
+        let names: Vec<String> = (0..objects).map(|n| format!("m{n}")).collect();
+        names.iter().for_each(|name| rig.server.put(name, "1"));
+        let pods: Vec<_> = names.iter().map(|name| pod(&format!("p-{name}"), &[name])).collect();
+        pods.iter().for_each(|pod| rig.objects.hold(pod));
+        for name in &names {
+            rig.until(name, Some("1"), Duration::from_secs(5)).await;
+        }
+        pause(40_000).await;
+        rig.server.with(|state| state.refuses = Some(code));
+        rig.server.end_watches();
+        // The first tries resume watches that had lived, before anybody knows.
+        pause(5_000).await;
+        rig.server.with(|state| state.refused = 0);
+        pause(OUTAGE * 1_000).await;
+        let tries = rig.server.with(|state| state.refused);
+        println!("{objects} objects, code {code}: {tries} tries in {OUTAGE} s");
+        assert!(tries <= usize::try_from(OUTAGE).unwrap() * 4, "{tries}");
+        assert!(tries >= usize::try_from(OUTAGE).unwrap() / 5, "{tries}: it was given up");
+        rig.changed().await;
+        names.iter().for_each(|name| rig.server.put(name, "2"));
+        rig.server.with(|state| state.refuses = None);
+        let mut heard = 0;
+        let all = async {
+            while heard < objects {
+                heard += rig.objects.changed().take(999).await.len();
+            }
+        };
+        let heard_all = tokio::time::timeout(Duration::from_secs(5), all).await;
+        assert!(heard_all.is_ok(), "{heard} of {objects} are heard of");
+        pause(2_000).await;
+        assert_eq!(rig.server.watches(), objects + 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_is_refused_is_asked_for_less_and_less() {
+    let rig = Rig::new(Strategy::Watch);
+    rig.server.with(|state| state.refuses = Some(403));
+    rig.objects.hold(&pod("p", &["m"]));
+    pause(60_000).await;
+    rig.server.with(|state| state.refused = 0);
+    pause(600_000).await;
+    // The object and the Services.
+    let tries = rig.server.with(|state| state.refused);
+    assert!((36..=44).contains(&tries), "{tries}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn bundles_are_followed_in_the_version_that_there_is() {
+    let rig = Rig::new(Strategy::Watch);
+    let mut shows = pod("p", &[]);
+    let source = json!({ "clusterTrustBundle": { "name": "other", "path": "p" } });
+    let volume = json!({ "name": "v", "projected": { "sources": [source] } });
+    let pod = Arc::make_mut(&mut shows.pod);
+    pod.spec.as_mut().unwrap().volumes = Some(vec![serde_json::from_value(volume).unwrap()]);
+    rig.objects.hold(&shows);
+    let mut words = rig.objects.words(&shows.uid);
+    let error = rig.objects.bundles().await.unwrap_err();
+    assert_eq!(error.to_string(), "the API server does not serve clustertrustbundles.certificates.k8s.io");
+    // The API server is told to serve them.
+    let bundle = |text: &str| json!({ "spec": { "signerName": "x/s", "trustBundle": text } });
+    rig.server.put_more("other", bundle("A"));
+    rig.server.with(|state| state.serves = "/apis/certificates.k8s.io/v1beta1/clustertrustbundles");
+    tokio::time::timeout(Duration::from_secs(31), words.changed()).await.unwrap().unwrap();
+    let text = async || rig.objects.bundles().await.unwrap()["other"].text.clone();
+    assert_eq!(text().await, "A");
+    let lists = rig.server.lists("other");
+    rig.server.put_more("other", bundle("B"));
+    assert_eq!(rig.changed().await, std::slice::from_ref(&shows.uid));
+    assert_eq!(text().await, "B");
+    rig.server.remove("other");
+    assert_eq!(rig.changed().await.len(), 1);
+    assert!(rig.objects.bundles().await.unwrap().is_empty());
+    assert_eq!((rig.server.lists("other"), lists), (1, 1), "the watch told of it");
+    // What is known of them serves while the server is away.
+    rig.server.with(|state| state.refuses = Some(503));
+    rig.server.end_watches();
+    pause(30_000).await;
+    assert!(rig.objects.bundles().await.is_ok());
+}

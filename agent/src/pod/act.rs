@@ -38,6 +38,9 @@ use crate::volume::{self, Volumes};
 /// that takes it: a node full of such pods must be told at once and not a few every two seconds.
 const STOP_LENT: Duration = Duration::from_millis(50);
 
+/// A pod's volumes are set up when fewer creates than this wait before its own.
+const SET_UPS_AHEAD: usize = 4;
+
 /// What all pods' steps are carried out with.
 #[derive(Debug, Clone)]
 pub struct Actor {
@@ -87,8 +90,12 @@ impl Actor {
         let place = job.place;
         let slots = match &job.step {
             Step::EnsureImage { .. } => return Box::pin(self.ensure_image(&job)).await,
-            // Not the runtime's work.
-            Step::SetUpVolumes => self.set_ups.clone(),
+            // Not the runtime's work, but what it needs of the API server is wanted in the order of the creates: made
+            // for all of many pods at once, it would hold up the first.
+            Step::SetUpVolumes => {
+                self.creates.near(place, SET_UPS_AHEAD).await;
+                self.set_ups.clone()
+            }
             Step::TearDownVolumes => return Box::pin(volume::step::tear_down(&self, &job)).await,
             Step::StopContainer { .. } => self.teardowns.clone().lending(STOP_LENT),
             step if step.is_teardown() => self.teardowns.clone(),

@@ -15,6 +15,7 @@ use crate::objects::{Data, Kind, Reference};
 use crate::pod::field::{self, Facts, FieldError};
 
 pub mod expand;
+pub mod file;
 pub(crate) mod gather;
 pub mod services;
 
@@ -36,6 +37,8 @@ pub struct Sources<'a> {
     pub allocatable: &'a BTreeMap<String, i64>,
     /// Objects that the container refers to.
     pub objects: &'a Fetched,
+    /// Files of the pod's volumes that the container refers to.
+    pub files: &'a file::Files,
     /// Variables of Services.
     pub services: &'a BTreeMap<String, String>,
 }
@@ -58,6 +61,9 @@ pub enum EnvError {
         /// The object's name.
         name: String,
     },
+    /// A file is missing, could not be had, or lacks a key.
+    #[error("{0}")]
+    File(String),
     /// A field of the pod has no value.
     #[error(transparent)]
     Field(#[from] FieldError),
@@ -209,6 +215,9 @@ fn value(
     if let Some(selector) = &from.resource_field_ref {
         let value = field::of_resource(selector, Some(container), sources.spec, sources.allocatable)?;
         return Ok(Some(value.into()));
+    }
+    if let Some(selector) = &from.file_key_ref {
+        return file::of_key(selector, sources.files);
     }
     match keyed(from) {
         Some(key) => value_of_key(key, sources),

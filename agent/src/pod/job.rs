@@ -35,6 +35,8 @@ pub struct Job {
     pub leaving: CancellationToken,
     /// Addresses of the sandbox that the step is in; empty where there is none, or it has none.
     pub ips: Vec<IpAddr>,
+    /// No instance was asked for yet: the pod is starting for the first time.
+    pub first: bool,
     /// What must be on disk before the step.
     pub before: Vec<Entry>,
 }
@@ -84,6 +86,8 @@ pub struct Failure {
     pub reserved: bool,
     /// The instance is made; it was starting it that failed. Seeing it there answers no doubt.
     pub made: bool,
+    /// Something that the pod refers to was not there or could not be asked for: a word on it is a reason to try again.
+    pub awaits_objects: bool,
 }
 
 impl Failure {
@@ -101,6 +105,11 @@ impl Failure {
 
     /// A failure that committed nothing.
     pub(crate) fn plain(reason: &'static str, message: String) -> Self {
-        Self { reason, message, in_doubt: false, reserved: false, made: false }
+        Self { reason, message, in_doubt: false, reserved: false, made: false, awaits_objects: false }
+    }
+
+    /// The same, of what was made from objects that the pod refers to.
+    pub(crate) fn of_objects(reason: &'static str, message: String) -> Self {
+        Self { awaits_objects: true, ..Self::plain(reason, message) }
     }
 }

@@ -58,6 +58,10 @@ impl Default for Pace {
     }
 }
 
+/// Delay of what failed for want of an object, once there is word of one: whoever writes several objects, or one again
+/// and again, does not make the pod try more often.
+const AFTER_WORD: Duration = Duration::from_millis(250);
+
 /// A step that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Failed {
@@ -77,6 +81,10 @@ pub struct Mind {
     stopped: BTreeSet<SandboxId>,
     busy: BTreeSet<Key>,
     failed: BTreeMap<Key, Failed>,
+    /// Steps under way during which there was word of an object: they may have read it before.
+    overtaken: BTreeSet<Key>,
+    /// Words on the pod's objects that were taken note of.
+    words: u64,
     /// Steps that succeeded since the last observation that shows every effect.
     unseen: BTreeSet<Key>,
     /// Observations begun after the last action ended: which was the last, and how many.
@@ -137,6 +145,18 @@ impl Mind {
             self.seen_at = freshness;
             self.looks = self.looks.saturating_add(1);
             self.unseen.clear();
+        }
+    }
+
+    /// Takes note of how many words there were on what the pod refers to. What failed for want of that is tried again
+    /// soon, and what is under way as soon as it has failed.
+    pub fn hear(&mut self, words: u64) {
+        if std::mem::replace(&mut self.words, words) == words {
+            return;
+        }
+        self.overtaken.clone_from(&self.busy);
+        for failed in self.failed.values_mut().filter(|failed| failed.failure.awaits_objects) {
+            failed.delay = failed.delay.min(AFTER_WORD);
         }
     }
 
@@ -216,6 +236,7 @@ impl Mind {
     ) {
         let key = step.key();
         self.busy.remove(&key);
+        let overtaken = self.overtaken.remove(&key);
         if step.shows_in_runtime() {
             self.acted_at = self.acted_at.max(acted_at);
             self.looks = 0;
@@ -232,7 +253,15 @@ impl Mind {
                 }
                 self.achieved(done);
             }
-            Err(failure) => self.fail(key, failure.clone(), pace, now),
+            Err(failure) => {
+                // Whatever it was, the image may be gone, and a pod that pulls always pulls for each try.
+                if let Step::StartContainer { name, .. } = step {
+                    self.images.remove(name);
+                }
+                self.fail(key.clone(), failure.clone(), pace, now);
+                let failed = self.failed.get_mut(&key).filter(|_| overtaken && failure.awaits_objects);
+                failed.into_iter().for_each(|failed| failed.delay = failed.delay.min(AFTER_WORD));
+            }
         }
     }
 

@@ -5,6 +5,7 @@
 //! planning after the steps took effect plans nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
 use std::time::Duration;
 
 use pinnace_cri::id::SandboxId;
@@ -206,6 +207,13 @@ impl Plan {
         Self { waits: vec![wait], ..Self::default() }
     }
 
+    pub(crate) fn add(&mut self, wait: Wait) {
+        // The earliest end by time must not be lost, else nothing would wake the pod.
+        if self.waits.len() < MOST_AT_ONCE || wait.left.is_some() {
+            self.waits.push(wait);
+        }
+    }
+
     /// The earliest moment at which time alone changes the plan.
     #[must_use]
     pub fn due(&self) -> Option<Duration> {
@@ -255,28 +263,31 @@ const MOST_AT_ONCE: usize = 64;
 
 /// Adds a step unless its key is busy or backing off; what keeps it is a wait.
 pub(crate) fn offer(input: &Input<'_>, plan: &mut Plan, step: Step) {
-    let key = step.key();
     let full = plan.steps.len().saturating_add(input.busy.len()) >= MOST_AT_ONCE;
-    let wait = match input.retry.get(&key) {
-        _ if input.busy.contains(&key) => Wait::on(step.to_string(), "the runtime to answer"),
-        _ if input.unseen.contains(&key) => {
-            Wait::on(step.to_string(), "a look at the runtime begun after it was done")
-        }
+    let full = || full.then(|| Wait::on(step.to_string(), "other steps of the pod to end"));
+    match held_up(input, &step.key(), &step).or_else(full) {
+        Some(wait) => plan.add(wait),
+        None => plan.steps.push(step),
+    }
+}
+
+/// What keeps the step of a key for now, if anything does.
+pub(crate) fn held_up(input: &Input<'_>, key: &Key, step: &dyn Display) -> Option<Wait> {
+    let retry = input.retry.get(key);
+    if input.busy.contains(key) {
+        return Some(Wait::on(step.to_string(), "the runtime to answer"));
+    }
+    if input.unseen.contains(key) {
+        return Some(Wait::on(step.to_string(), "a look at the runtime begun after it was done"));
+    }
+    match retry {
         Some(retry) if !retry.left.is_zero() => {
-            Wait::until(step.to_string(), retry.message.clone(), retry.left)
+            Some(Wait::until(step.to_string(), retry.message.clone(), retry.left))
         }
         Some(retry) if retry.in_doubt && input.looks < 2 => {
-            Wait::on(step.to_string(), "two looks at the runtime: the last try may have worked")
+            Some(Wait::on(step.to_string(), "two looks at the runtime: the last try may have worked"))
         }
-        _ if full => Wait::on(step.to_string(), "other steps of the pod to end"),
-        _ => {
-            plan.steps.push(step);
-            return;
-        }
-    };
-    // The earliest end by time must not be lost, else nothing would wake the pod.
-    if plan.waits.len() < MOST_AT_ONCE || wait.left.is_some() {
-        plan.waits.push(wait);
+        _ => None,
     }
 }
 

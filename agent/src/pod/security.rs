@@ -19,7 +19,7 @@ pub mod seccomp;
 pub mod sysctl;
 pub mod user;
 
-use user::User;
+pub use user::User;
 
 /// What the node adds.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -87,6 +87,8 @@ pub struct Worker {
     mind: Mind,
     card: Arc<Card>,
     leaving: CancellationToken,
+    /// How many words there were on what the pod refers to.
+    words: watch::Receiver<u64>,
     calls: FuturesUnordered<BoxFuture<'static, Answered>>,
 }
 
@@ -98,6 +100,7 @@ impl Worker {
     pub fn new(uid: PodUid, card: Arc<Card>, place: Order, tools: Tools, orders: Orders) -> Self {
         let face = card.face();
         let pod = face.pod.clone();
+        let words = tools.actor.objects.words(&uid);
         Self {
             names: PodNames::new(&face.namespace, &face.name, &uid),
             uid,
@@ -108,6 +111,7 @@ impl Worker {
             mind: Mind::new(face.history.clone()),
             card,
             leaving: CancellationToken::new(),
+            words,
             calls: FuturesUnordered::new(),
         }
     }
@@ -139,6 +143,8 @@ impl Worker {
             () = self.orders.wake.notified() => {}
             () = fresher(&mut self.tools.observed, &self.uid, beyond), if unseen => {}
             _ = self.tools.runtime.changed() => {}
+            // No more words come to a pod that was released.
+            Ok(()) = self.words.changed() => {}
             () = wait::pause(pause) => {}
         }
         true
@@ -151,6 +157,7 @@ impl Worker {
         if wish.is_end() || self.mind.history.termination.is_some() {
             self.leaving.cancel();
         }
+        self.mind.hear(*self.words.borrow_and_update());
         self.mind.observe(snapshot.freshness(&self.uid));
         if self.mind.wants_looks() && self.mind.is_fresh() {
             self.tools.looker.look(&self.uid);
@@ -246,6 +253,7 @@ impl Worker {
             place: Order { starts: !step.is_teardown(), ..self.place },
             leaving: self.leaving.clone(),
             ips: sandbox_ips(step, around.seen),
+            first: self.mind.history.containers.values().all(|known| known.attempt.is_none()),
             before: self.before(step),
         };
         let actor = Arc::clone(&self.tools.actor);

@@ -11,9 +11,9 @@ use crate::image::plugin::{self, Plugins};
 
 /// Reads the providers; what is wrong with them ends the start, as every fault of the configuration.
 pub(super) fn settings(config: &Config) -> Result<Settings, StartError> {
-    let ImagePulls { policy, per_second, burst, providers } = config.image_pulls.clone();
+    let ImagePulls { policy, per_second, burst, providers, provider_tokens } = config.image_pulls.clone();
     let plugins = match providers {
-        Some((config, programs)) => plugin::config::load(&config, &programs)?,
+        Some((config, programs)) => plugin::config::load(&config, &programs, provider_tokens)?,
         None => Plugins::default(),
     };
     let directory = std::env::current_dir().map_err(|source| machine("the working directory", source))?;

@@ -10,7 +10,7 @@ use tokio::sync::OwnedMutexGuard;
 use crate::chain::Chain;
 use crate::clock::Now;
 use crate::disk::Disk;
-use crate::disk::contents::{Contents, Node, Opaque};
+use crate::disk::contents::{Contents, HugePages, Node, Opaque};
 use crate::pod::paths::Dirs;
 use crate::source::desired::DesiredPod;
 use crate::volume::atomic_writer::current;
@@ -22,7 +22,7 @@ use crate::volume::place::{self, Place};
 use crate::volume::plan::{self, Kind, Medium, Rendered, TokenSource, Volume};
 use crate::volume::set_up::{Mode, SetUpError, Volumes};
 use crate::volume::token::Token;
-use crate::volume::{empty_dir, reach, size};
+use crate::volume::{empty_dir, huge_pages, reach, size};
 
 /// The pod's lock, held.
 type Held = OwnedMutexGuard<Work>;
@@ -64,7 +64,8 @@ impl Volumes {
             (work, looked) = self.blocking(live, work, &round, |disk, round| round.look(disk)).await;
             wanted = round.adopt(&mut work, looked, &mut failed, &self.now());
             let rendered = || round.volumes.iter().filter_map(Volume::rendered);
-            let shows_more = rendered().any(|volume| volume.objects().next().is_some());
+            let shows_more =
+                rendered().any(|volume| volume.objects().next().is_some() || volume.shows_bundles());
             if wanted.len() < round.volumes.len() && (shows_more || shows_the_pod(&round.volumes)) {
                 // What was found may be from before a change of the pod or of its objects.
                 live.ask();
@@ -161,6 +162,11 @@ impl Round {
             Kind::EmptyDir(wanted) => {
                 let place = self.place(plan::Plugin::EmptyDir, &volume.name);
                 match wanted.medium {
+                    Medium::HugePages(named) => {
+                        let page = huge_pages::page_size(named, self.pod.pod.spec.as_ref())?;
+                        let pages = HugePages { page, limit: wanted.limit };
+                        empty_dir::in_huge_pages(disk, &place, &self.owner, pages)
+                    }
                     Medium::Disk => empty_dir::on_disk(disk, &place, &self.owner),
                     Medium::Memory => {
                         empty_dir::in_memory(disk, &place, &self.owner, self.size(wanted.limit))

@@ -5,15 +5,19 @@
 use std::io;
 
 use crate::disk::Disk;
-use crate::disk::contents::{Attributes, Change, FileKind, Tmpfs};
+use crate::disk::contents::{Attributes, Change, FileKind, HugePages, Tmpfs};
 use crate::volume::directories;
 use crate::volume::owner::Owner;
-use crate::volume::place::{Place, is_mounted};
+use crate::volume::place::{Place, TMPFS, is_mounted};
 
 /// Mode of one on the disk (`perm` of `pkg/volume/emptydir/empty_dir.go`).
 const DISK_MODE: u32 = 0o777;
 /// Mode of one in memory: what a file system in memory has of itself.
 const MEMORY_MODE: u32 = 0o1777;
+/// Mode of one in huge pages: what a file system of them has of itself.
+const HUGE_MODE: u32 = 0o755;
+/// Type of the file system of one in huge pages.
+const HUGETLBFS: &str = "hugetlbfs";
 /// What a group gets on top (`pkg/volume/volume_linux.go`).
 const GROUP_BITS: u32 = 0o2770;
 /// Mode of the mark.
@@ -48,11 +52,25 @@ pub(super) fn on_disk(disk: &dyn Disk, place: &Place, owner: &Owner) -> io::Resu
 
 /// Sees that one in memory is there, of at most so many bytes.
 pub(super) fn in_memory(disk: &dyn Disk, place: &Place, owner: &Owner, size: u64) -> io::Result<()> {
-    if is_mounted(disk, &place.dir)? {
+    if is_mounted(disk, &place.dir, TMPFS)? {
         return Ok(());
     }
     directories::make(disk, &place.pod, &place.dir, directories::OWN)?;
     disk.mount_tmpfs(&place.dir, &Tmpfs { size, top: top(MEMORY_MODE, owner), hardened: false })
+}
+
+/// Sees that one in huge pages is there.
+pub(super) fn in_huge_pages(
+    disk: &dyn Disk,
+    place: &Place,
+    owner: &Owner,
+    pages: HugePages,
+) -> io::Result<()> {
+    if is_mounted(disk, &place.dir, HUGETLBFS)? {
+        return Ok(());
+    }
+    directories::make(disk, &place.pod, &place.dir, directories::OWN)?;
+    disk.mount_huge_pages(&place.dir, pages, &top(HUGE_MODE, owner))
 }
 
 #[cfg(test)]
@@ -123,6 +141,34 @@ mod tests {
         disk.unmount(&place.dir).unwrap();
         in_memory(&disk, &place, &GROUP, 1 << 20).unwrap();
         assert_eq!(disk.mounts(&place.dir).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn huge_pages_on_the_machine() {
+        use std::os::unix::fs::MetadataExt;
+        const PAGE: u64 = 2 << 20;
+        let root = tempfile::tempdir().unwrap();
+        let huge = place(&root.path().join("pods/u1"), "kubernetes.io~empty-dir");
+        let pages = HugePages { page: PAGE, limit: Some(3 << 20) };
+        if !Path::new("/sys/kernel/mm/hugepages/hugepages-2048kB").exists() {
+            println!("SKIPPED: the kernel has no pages of 2 MiB");
+            return;
+        }
+        if let Err(error) = in_huge_pages(&RealDisk, &huge, &GROUP, pages) {
+            assert!(std::env::var_os("PINNACE_TEST_REQUIRE_REAL").is_none(), "cannot mount: {error}");
+            println!("SKIPPED: needs root and the right to mount: {error}");
+            return;
+        }
+        let _end = Unmounted(huge.dir.clone());
+        in_huge_pages(&RealDisk, &huge, &GROUP, pages).unwrap();
+        assert_eq!(RealDisk.mounts(&huge.dir).unwrap().len(), 1, "it was there");
+        let top = std::fs::metadata(&huge.dir).unwrap();
+        assert_eq!((top.mode() & 0o7777, top.gid()), (0o2775, 7));
+        let system = nix::sys::statfs::statfs(&huge.dir).unwrap();
+        assert_eq!(system.filesystem_type(), nix::sys::statfs::HUGETLBFS_MAGIC);
+        // The limit is rounded up to whole pages.
+        assert_eq!((system.block_size() as u64, system.blocks()), (PAGE, 2));
+        assert!(in_memory(&RealDisk, &huge, &GROUP, 1 << 20).is_err(), "something else is in its place");
     }
 
     #[test]

@@ -15,7 +15,6 @@ use crate::volume::payload::Gathered;
 use crate::volume::plan::{Rendered, TokenSource};
 use crate::volume::set_up::Mode;
 use crate::volume::token::{Need, Token};
-use crate::volume::trust;
 
 /// Where to get it from, and for whom.
 #[derive(Debug, Clone, Copy)]
@@ -48,9 +47,13 @@ impl Gatherer<'_> {
         let objects = self.references(volumes).into_iter().map(|(reference, needed)| async move {
             (self.object(known.objects.get(&reference), &reference, needed).await, reference)
         });
-        let names = volumes.iter().flat_map(|volume| volume.bundles()).map(|source| source.name.clone());
-        let bundles = names.map(|name| async move { (self.bundle(&name).await, name) });
-        let (tokens, objects, bundles) = join3(join_all(tokens), join_all(objects), join_all(bundles)).await;
+        let bundles = async {
+            match volumes.iter().any(|volume| volume.shows_bundles()) {
+                true => Some(self.objects.bundles().await.map_err(|error| told(&error))),
+                false => None,
+            }
+        };
+        let (tokens, objects, bundles) = join3(join_all(tokens), join_all(objects), bundles).await;
         let mut gathered = Gathered::default();
         for (result, key) in tokens {
             let bytes = result.map(|got| {
@@ -69,7 +72,7 @@ impl Gatherer<'_> {
             }
             gathered.objects.insert(reference, result);
         }
-        gathered.bundles = bundles.into_iter().map(|(result, name)| (name, result)).collect();
+        gathered.bundles = bundles;
         gathered
     }
 
@@ -120,14 +123,5 @@ impl Gatherer<'_> {
                 Err(format!("failed to get {} {:?}: {}", reference.kind.word(), reference.name, told(&error)))
             }
         }
-    }
-
-    async fn bundle(self, name: &str) -> Result<Option<Opaque>, String> {
-        let failed = |why: String| format!("failed to get clustertrustbundle {name:?}: {why}");
-        let fetch = self.objects.fetch().map_err(|error| failed(told(&error)))?;
-        let text = fetch.trust_bundle(name).await.map_err(|error| failed(told(&error)))?;
-        text.map(|text| trust::certificates(&text).map(|text| text.into_bytes().into()))
-            .transpose()
-            .map_err(failed)
     }
 }

@@ -16,20 +16,27 @@ use crate::pod::prepare::{Instance, REASON};
 /// Runtimes that mount images, and the first version that does, as people write it.
 const SINCE: [(&str, (u64, u64)); 2] = [("containerd", (2, 1)), ("cri-o", (1, 31))];
 
-/// Pulls what the pod's volumes ask for, by their policies and side by side. The first failure is the pod's.
+/// Pulls what the pod's volumes ask for, by their policies and side by side: each of them once, in the start of the pod.
+/// What goes away later is for [`of_container`] to bring back. The first failure is the pod's.
 pub(super) async fn pull(actor: &Actor, job: &Job) -> Result<(), Failure> {
     let Some(pod) = &job.pod else { return Ok(()) };
-    let images = pod.pod.spec.iter().flat_map(images);
+    if !job.first {
+        return Ok(());
+    }
+    let resolved = &actor.images.resolved;
+    let images = pod.pod.spec.iter().flat_map(images).filter(|(name, _)| !resolved.has(&pod.uid, name));
     let pulls = images.map(|(name, source)| async move {
         can_mount(actor, name)?;
         let reference = source.reference.as_deref().unwrap_or_default();
-        by_reference(actor, pod, reference, source.pull_policy.as_deref()).await
+        by_reference(actor, pod, reference, source.pull_policy.as_deref()).await?;
+        resolved.add(&pod.uid, name);
+        Ok(())
     });
-    let pulls = async { join_all(pulls).await.into_iter().collect::<Result<Vec<_>, _>>() };
+    let pulls = async { join_all(pulls).await.into_iter().collect::<Result<(), _>>() };
     tokio::select! {
         biased;
         () = job.leaving.cancelled() => Err(Failure::plain("", "the pod is to go".to_owned())),
-        pulled = Box::pin(pulls) => pulled.map(drop),
+        pulled = Box::pin(pulls) => pulled,
     }
 }
 

@@ -19,6 +19,7 @@ mod directories;
 mod empty_dir;
 mod gather;
 mod host_path;
+mod huge_pages;
 pub(crate) mod image;
 #[cfg(test)]
 mod killed;

@@ -6,11 +6,12 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use crate::disk::contents::{Attributes, Opaque};
-use crate::objects::{Data, Kind, Reference};
+use crate::objects::{Bundles, Data, Kind, Reference};
 use crate::pod::field::{self, Facts};
 use crate::source::desired::DesiredPod;
 use crate::volume::owner::Owner;
 use crate::volume::plan::{FieldSource, ObjectSource, Rendered, Shown, Source, TokenSource, TrustSource};
+use crate::volume::trust;
 
 /// Longest path of a file within a volume, in bytes (`maxPathLength` of `pkg/volume/util/atomic_writer.go`).
 const MAX_PATH: usize = 4096;
@@ -42,8 +43,8 @@ pub struct Gathered {
     pub objects: BTreeMap<Reference, Result<Option<Arc<Data>>, String>>,
     /// Tokens by volume and source.
     pub tokens: BTreeMap<(String, TokenSource), Result<Opaque, String>>,
-    /// Bundles of certificates by name; none for one that does not exist.
-    pub bundles: BTreeMap<String, Result<Option<Opaque>, String>>,
+    /// All bundles of certificates; none where no volume shows one.
+    pub bundles: Option<Result<Arc<Bundles>, String>>,
 }
 
 /// For whom a volume is made.
@@ -140,12 +141,23 @@ fn of_field(volume: &Rendered, source: &FieldSource, around: &Around<'_>) -> Res
     Ok(vec![(source.path.clone(), file(volume, around, value.into_bytes().into(), source.mode))])
 }
 
+/// A file that is empty where there may be none of the bundles and is none; its mode is that of a token, as upstream has
+/// it (`pkg/volume/projected`).
 fn of_bundle(volume: &Rendered, source: &TrustSource, around: &Around<'_>) -> Result<Files, String> {
-    match around.gathered.bundles.get(&source.name).cloned().transpose()?.flatten() {
-        Some(bytes) => Ok(vec![(source.path.clone(), file(volume, around, bytes, None))]),
-        None if source.optional => Ok(Vec::new()),
-        None => Err(format!("clustertrustbundle {:?} not found", source.name)),
-    }
+    let failed = |why: &str| format!("failed to get {}: {why}", trust::told(&source.chosen));
+    let all = match &around.gathered.bundles {
+        Some(Ok(all)) => all,
+        Some(Err(why)) => return Err(failed(why)),
+        None => return Err(failed("none were given")),
+    };
+    let chosen = trust::chosen(all, &source.chosen);
+    let text = match chosen.is_empty() {
+        true if source.optional => String::new(),
+        true => return Err(trust::none(&source.chosen)),
+        false => trust::certificates(&chosen).map_err(|why| failed(&why))?,
+    };
+    let attributes = around.owner.token(volume.mode);
+    Ok(vec![(source.path.clone(), Wanted { bytes: text.into_bytes().into(), attributes })])
 }
 
 fn clean(path: &Path) -> Result<PathBuf, String> {

@@ -18,6 +18,8 @@ use crate::volume::{digest, directories};
 /// Most bytes of one volume in memory. An object of the API has at most 1.5 MiB and a file takes at least a page, so
 /// this holds two versions of any sensible volume; nothing is taken before it is written.
 const SIZE: u64 = 64 << 20;
+/// Type of the file system of a volume in memory.
+pub(super) const TMPFS: &str = "tmpfs";
 /// Longest digest that is read.
 const DIGEST: u64 = 256;
 /// Mode of the digest.
@@ -39,22 +41,19 @@ pub(super) fn make(disk: &dyn Disk, place: &Place, volume: &Rendered, owner: &Ow
     if !volume.plugin.is_in_memory() {
         return directories::make(disk, &place.pod, &place.dir, owner.directory()).map(drop);
     }
-    if is_mounted(disk, &place.dir)? {
+    if is_mounted(disk, &place.dir, TMPFS)? {
         return Ok(());
     }
     directories::make(disk, &place.pod, &place.dir, directories::OWN)?;
     disk.mount_tmpfs(&place.dir, &Tmpfs { size: SIZE, top: owner.directory(), hardened: true })
 }
 
-/// Whether the volume's file system is there; something else in its place is an error.
-pub(super) fn is_mounted(disk: &dyn Disk, dir: &Path) -> io::Result<bool> {
-    let mounts = disk.mounts(dir)?;
-    match mounts.iter().rfind(|mount| mount.path == dir) {
+/// Whether the volume's file system, of this type, is there; something else in its place is an error.
+pub(super) fn is_mounted(disk: &dyn Disk, dir: &Path, kind: &str) -> io::Result<bool> {
+    match disk.mounted(dir)?.as_deref() {
         None => Ok(false),
-        Some(mount) if mount.kind == "tmpfs" => Ok(true),
-        Some(mount) => {
-            Err(io::Error::other(format!("{} is a mount of {}, not tmpfs", dir.display(), mount.kind)))
-        }
+        Some(found) if found == kind => Ok(true),
+        Some(found) => Err(io::Error::other(format!("{} is a mount of {found}, not {kind}", dir.display()))),
     }
 }
 
@@ -68,7 +67,7 @@ pub(super) fn write(
 ) -> io::Result<()> {
     let Place { dir, .. } = place;
     let in_memory = volume.plugin.is_in_memory();
-    if in_memory && !is_mounted(disk, dir)? {
+    if in_memory && !is_mounted(disk, dir, TMPFS)? {
         return Err(io::Error::new(io::ErrorKind::NotFound, format!("{} is not mounted", dir.display())));
     }
     let seen = disk.contents(dir)?;
@@ -96,7 +95,7 @@ fn mark(disk: &dyn Disk, place: &Place, contents: &Contents) -> io::Result<()> {
 /// What an earlier run left, if the volume is there and whole.
 pub(super) fn found(disk: &dyn Disk, place: &Place, volume: &Rendered) -> io::Result<Option<Contents>> {
     if volume.plugin.is_in_memory() {
-        if !is_mounted(disk, &place.dir)? {
+        if !is_mounted(disk, &place.dir, TMPFS)? {
             return Ok(None);
         }
         let contents = disk.contents(&place.dir)?;

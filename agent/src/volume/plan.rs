@@ -10,11 +10,11 @@ use k8s_openapi::api::core::v1::{
 
 use crate::quantity::Quantity;
 use crate::source::desired::DesiredPod;
-use crate::volume::nested;
+use crate::volume::{huge_pages, nested};
 
 mod sources;
 
-pub use sources::{FieldSource, Item, ObjectSource, Shown, Source, TokenSource, TrustSource};
+pub use sources::{Chosen, FieldSource, Item, ObjectSource, Shown, Source, TokenSource, TrustSource};
 
 /// Mode of files where a volume says nothing (`pkg/apis/core/v1/defaults.go`).
 const DEFAULT_MODE: u32 = 0o644;
@@ -90,6 +90,8 @@ pub enum Medium {
     Disk,
     /// In a file system in memory.
     Memory,
+    /// In huge pages, of this size in bytes if the spec names one.
+    HugePages(Option<i64>),
 }
 
 /// A path of the host.
@@ -194,7 +196,7 @@ fn empty_dir(source: &EmptyDirVolumeSource) -> Option<EmptyDir> {
     let medium = match medium.as_deref() {
         None | Some("") => Medium::Disk,
         Some("Memory") => Medium::Memory,
-        Some(_) => return None,
+        Some(medium) => Medium::HugePages(huge_pages::of_medium(medium)?),
     };
     let limit = size_limit.as_ref().and_then(|limit| Quantity::parse(&limit.0).ok());
     let limit = limit.and_then(|limit| u64::try_from(limit.value()).ok()).filter(|limit| *limit > 0);

@@ -17,12 +17,13 @@ pub(crate) async fn set_up(actor: &Actor, job: &Job) -> Result<Done, Failure> {
     images?;
     match volumes {
         Ok(()) => Ok(Done::VolumesReady),
-        Err(error) => Err(failed(Chain(&error).to_string())),
+        Err(error) => Err(Failure::of_objects(REASON, Chain(&error).to_string())),
     }
 }
 
 /// Takes down what is mounted for the pod, whoever mounted it.
 pub(crate) async fn tear_down(actor: &Actor, job: &Job) -> Result<Done, Failure> {
+    actor.images.resolved.forget(&job.uid);
     let done = actor.volumes.tear_down(&job.uid).await;
     done.map_err(|error| failed(Chain(&error).to_string()))?;
     Ok(Done::VolumesGone)

@@ -36,6 +36,12 @@ impl Admin {
         self.ask(request.body(object.to_string().into_bytes()).expect("a request"))
     }
 
+    /// The answer to a PATCH of these fields of an object.
+    pub(crate) fn merge(&self, path: &str, fields: &Value) -> Result<Value, String> {
+        let request = http::Request::patch(path).header("Content-Type", "application/merge-patch+json");
+        self.ask(request.body(fields.to_string().into_bytes()).expect("a request"))
+    }
+
     fn ask(&self, request: http::Request<Vec<u8>>) -> Result<Value, String> {
         self.runtime.block_on(async {
             match tokio::time::timeout(ANSWER, self.client.request::<Value>(request)).await {

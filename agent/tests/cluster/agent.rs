@@ -94,7 +94,12 @@ impl<'a> Agent<'a> {
             ("--kubeconfig", path("kubeconfig")),
             ("--root-dir", path("root")),
         ];
-        flags.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]).collect()
+        let providers = [
+            ("--image-credential-provider-config", path("providers/config.yaml")),
+            ("--image-credential-provider-bin-dir", path("providers")),
+        ];
+        let providers = providers.into_iter().filter(|_| self.path("providers").exists());
+        flags.into_iter().chain(providers).flat_map(|(flag, value)| [flag.to_owned(), value]).collect()
     }
 
     /// A file or directory of its own.

@@ -51,8 +51,18 @@ pub(crate) fn each_source_of_the_environment_is_read_inside(cluster: &ControlPla
         resource("CPUS", "limits.cpu", "1"), resource("NOTHING", "requests.ephemeral-storage", "1"),
         key("FROM_MAP", "configMapKeyRef", "settings", "B"), key("FROM_SECRET", "secretKeyRef", "keys", "K"),
         key("NOWHERE", "secretKeyRef", "absent", "K"),
+        { "name": "FROM_FILE", "valueFrom": { "fileKeyRef": { "volumeName": "v", "path": "f", "key": "K" } } },
         { "name": "ALL", "value": "$(A)-$(S_K)-$(FRONT_SERVICE_PORT)-$$(A)-$(NOWHERE)-$(NAME" },
     ]);
+    // The file is written by a container of the same pod, for which the variable waits.
+    let mut writer =
+        pod("writer", "Never", "sleep 1; echo \"K='of a file' # and no more\" >/v/f")["spec"]["containers"]
+            [0]
+        .take();
+    writer["name"] = json!("writer");
+    writer["volumeMounts"] = json!([{ "name": "v", "mountPath": "/v" }]);
+    teller["spec"]["volumes"] = json!([{ "name": "v", "emptyDir": {} }]);
+    teller["spec"]["containers"].as_array_mut().unwrap().push(writer);
     case.namespace.create(&teller);
     let mut speaker = pod("speaker", "Never", "");
     speaker["spec"]["containers"][0]["env"] = json!([{ "name": "W", "value": "word" }]);
@@ -62,7 +72,7 @@ pub(crate) fn each_source_of_the_environment_is_read_inside(cluster: &ControlPla
     case.namespace.create(&speaker);
 
     let told = case.until_phase("teller", "Succeeded");
-    let log = case.namespace.kubectl(&["logs", "teller"]);
+    let log = case.namespace.kubectl(&["logs", "teller", "-c", "main"]);
     let mut found: Vec<&str> = log.lines().filter(|line| !is_of_the_runtime(line)).collect();
     found.sort_unstable();
     let node = case.admin.node(&case.agent.name).unwrap();
@@ -73,6 +83,7 @@ pub(crate) fn each_source_of_the_environment_is_read_inside(cluster: &ControlPla
         "A=map-a".to_owned(),
         "a.b-c=odd name".to_owned(),
         "B=own".to_owned(),
+        "FROM_FILE=of a file".to_owned(),
         "S_K=key".to_owned(),
         "S_CANARY=c4nary".to_owned(),
         "NAME=teller".to_owned(),

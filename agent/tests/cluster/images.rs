@@ -1,10 +1,16 @@
 //! Images of a registry with a password: who gets them, and how pulls share their places and tell how far they are.
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
 use crate::admin::{is_ready, text};
+use crate::agent::Agent;
 use crate::case::{Case, SOON, WAIT, pod};
 use crate::control_plane::ControlPlane;
 use crate::registry::{self, Registry};
@@ -107,5 +113,130 @@ pub(crate) fn b54_slow_registries_leave_a_place_and_a_pull_says_how_far_it_is(cl
         told.trim(),
         began.elapsed()
     ));
+    case.agent.a80_was_never_refused();
+}
+
+/// Whom the tokens of the test are for.
+const AUDIENCE: &str = "tests-registry";
+
+/// A program that knows the registry's password for accounts that are annotated as good, and notes what it is asked.
+fn provide(agent: &Agent<'_>, host: &str) {
+    let dir = agent.path("providers");
+    fs::create_dir(&dir).expect("a directory of providers");
+    let auth = format!(r#"{{"{host}": {{"username": "{}", "password": "'$password'"}}}}"#, registry::USER);
+    let script = format!(
+        r#"#!/bin/sh
+asked=$(cat); echo "$asked" >> {}
+case "$asked" in *'"tests/who":"good"'*) password={};; *) password=guess;; esac
+echo '{{"kind": "CredentialProviderResponse", "apiVersion": "credentialprovider.kubelet.k8s.io/v1", "cacheKeyType": "Image", "auth": {auth}}}'
+"#,
+        agent.path("asked").display(),
+        registry::PASSWORD,
+    );
+    fs::write(dir.join("ask"), script).expect("a program");
+    fs::set_permissions(dir.join("ask"), Permissions::from_mode(0o755)).expect("a program that can be run");
+    let provider = json!({
+        "name": "ask", "matchImages": [host], "defaultCacheDuration": "1h",
+        "apiVersion": "credentialprovider.kubelet.k8s.io/v1",
+        "tokenAttributes": {
+            "serviceAccountTokenAudience": AUDIENCE, "cacheType": "ServiceAccount",
+            "requireServiceAccount": true, "requiredServiceAccountAnnotationKeys": ["tests/who"],
+        },
+    });
+    let config = json!({
+        "kind": "CredentialProviderConfig", "apiVersion": "kubelet.config.k8s.io/v1", "providers": [provider],
+    });
+    fs::write(dir.join("config.yaml"), config.to_string()).expect("a configuration of providers");
+}
+
+/// Lets nodes ask for tokens for the audience, and makes two accounts.
+fn allow(case: &Case<'_>) {
+    let name = &case.namespace.name;
+    let rules = json!([{
+        "apiGroups": [""], "resources": [AUDIENCE], "verbs": ["request-serviceaccounts-token-audience"],
+    }]);
+    let role = json!({ "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name });
+    let nodes = json!([{ "apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "system:nodes" }]);
+    let version = "rbac.authorization.k8s.io/v1";
+    case.namespace.create(&json!({
+        "apiVersion": version, "kind": "ClusterRole", "metadata": { "name": name }, "rules": rules,
+    }));
+    case.namespace.create(&json!({
+        "apiVersion": version, "kind": "ClusterRoleBinding", "metadata": { "name": name },
+        "roleRef": role, "subjects": nodes,
+    }));
+    for who in ["good", "other"] {
+        case.namespace.create(&json!({
+            "apiVersion": "v1", "kind": "ServiceAccount",
+            "metadata": { "name": who, "annotations": { "tests/who": who } },
+        }));
+    }
+}
+
+pub(crate) fn a45_a_provider_is_given_the_token_of_the_pods_account(cluster: &ControlPlane) {
+    let mut case = Case::prepared("debian", cluster, "provider-tokens");
+    let registry = Registry::start();
+    let image = registry.push(&case.agent.runtime, "team/own:1");
+    provide(&case.agent, &registry.host);
+    case.agent.launch();
+    case.until_node_ready(Instant::now(), SOON);
+    allow(&case);
+    let of_account = |name: &str| {
+        let mut pod = with_image(name, &image, "IfNotPresent", &[]);
+        pod["spec"]["serviceAccountName"] = json!(name);
+        pod
+    };
+    case.namespace.create(&of_account("good"));
+    let took = until_ready(&case, "good");
+    case.namespace.create(&of_account("other"));
+    until_waiting(&case, "other", "ErrImagePull");
+    let asked = fs::read_to_string(case.agent.path("asked")).expect("what the program was asked");
+    let first: Value = serde_json::from_str(asked.lines().next().expect("a question")).expect("JSON");
+    let token = text(&first["serviceAccountToken"]);
+    let claims = token.split('.').nth(1).expect("claims");
+    let claims: Value =
+        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).expect("base64")).expect("JSON");
+    assert_eq!(claims["aud"], json!([AUDIENCE]));
+    assert_eq!(claims["kubernetes.io"]["pod"]["name"], "good");
+    assert_eq!(claims["kubernetes.io"]["serviceaccount"]["name"], "good");
+    assert!(!case.agent.log().contains(token), "the token is in the log");
+    case.namespace.kubectl(&["delete", "--wait=false", "pods", "--all"]);
+    case.namespace.kubectl(&["delete", "clusterrole,clusterrolebinding", &case.namespace.name]);
+    case.until_nothing_is_left();
+    registry::forget(&case.agent.runtime, &image);
+    say(&format!("images: a pod with its account's credentials after {took:.1?}"));
+    case.agent.a80_was_never_refused();
+}
+
+/// Takes the minute that it is about: whole runs only.
+pub(crate) fn b54_a_registry_that_goes_silent_in_a_layer_is_asked_again(cluster: &ControlPlane) {
+    if std::env::var_os("PINNACE_TEST_ALL").is_none() {
+        return say("b54: a registry that goes silent for a minute is left to PINNACE_TEST_ALL=1");
+    }
+    let case = Case::start(cluster, "silent-images");
+    let registry = Registry::start();
+    let other = registry.push_new(&case.agent.runtime, "team/silent:1", 4 << 20);
+    let (silent, is_open) = registry::stalling(&registry.host, 1 << 20);
+    case.namespace.create(&Registry::secret("right", &silent, None));
+    let image = other.replace(&registry.host, &silent);
+    let began = Instant::now();
+    case.namespace.create(&with_image("waits", &image, "Always", &["right"]));
+    let look = || {
+        let pods = case.admin.pods(&case.namespace.name)?;
+        let told = format!("{:?}", pods.values().map(|pod| &pod["status"]).collect::<Vec<_>>());
+        if told.contains("no bytes came from the registry") { Ok(()) } else { Err(told) }
+    };
+    let (_, took) = case.agent.until("the pull is given up", began, 2 * SOON, look);
+    assert!((60..80).contains(&took.as_secs()), "given up after {took:?}");
+    is_open.store(true, Ordering::Relaxed);
+    let look = || {
+        let events = case.namespace.get(&["events"])?.to_string();
+        if events.contains("Successfully pulled image") { Ok(()) } else { Err(events) }
+    };
+    let (_, again) = case.agent.until("the next pull succeeds", Instant::now(), SOON, look);
+    case.namespace.kubectl(&["delete", "--wait=false", "pods", "--all"]);
+    case.until_nothing_is_left();
+    registry::forget(&case.agent.runtime, &image);
+    say(&format!("images: a silent registry given up after {took:.1?}, its image there {again:.1?} later"));
     case.agent.a80_was_never_refused();
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::admin::text;
-use crate::case::{Case, pod};
+use crate::case::{Case, WAIT, pod};
 use crate::control_plane::ControlPlane;
 use crate::say;
 
@@ -98,5 +98,104 @@ pub(crate) fn one_pod_follows_150_objects(cluster: &ControlPlane) {
     }
     say(&format!("{MANY} objects: running after {started:?}, longest change {longest:?}, kubectl included"));
     assert!(longest <= LIMIT, "{longest:?}");
+    case.agent.a80_was_never_refused();
+}
+
+/// The pods of the measurement; all in `make test-all`.
+const PODS: (usize, usize) = (20, 100);
+/// How often each object is changed.
+const ROUNDS: usize = 5;
+
+/// Pods that share a ConfigMap and have one of their own.
+struct Many {
+    shared: Vec<PathBuf>,
+    own: Vec<PathBuf>,
+}
+
+impl Many {
+    fn start(case: &Case<'_>, count: usize) -> Self {
+        let own = |n: usize| format!("own{n}");
+        let maps = (0..count).map(|n| map(&own(n), "1")).chain([map("shared", "1")]);
+        let pods = (0..count).map(|n| {
+            let mut one = pod(&format!("p{n}"), "Always", WAIT);
+            one["spec"]["volumes"] = json!([
+                { "name": "shared", "configMap": { "name": "shared" } },
+                { "name": "own", "configMap": { "name": own(n) } },
+            ]);
+            one
+        });
+        let items: Vec<Value> = maps.chain(pods).collect();
+        case.namespace.create(&json!({ "apiVersion": "v1", "kind": "List", "items": items }));
+        let running = |pods: &[Value]| {
+            let is_running = |pod: &&Value| pod["status"]["phase"] == "Running";
+            (pods.iter().filter(is_running).count() == count).then(|| pods.to_vec())
+        };
+        let pods = case.until_pods("all pods Running", Instant::now(), running).0;
+        let by_name = |n: usize| pods.iter().find(|pod| pod["metadata"]["name"] == format!("p{n}")).unwrap();
+        let file = |n: usize, volume: &str| {
+            let uid = text(&by_name(n)["metadata"]["uid"]).to_owned();
+            case.agent
+                .path("root/pods")
+                .join(uid)
+                .join("volumes/kubernetes.io~configmap")
+                .join(volume)
+                .join("k")
+        };
+        let files = |volume: &str| (0..count).map(|n| file(n, volume)).collect();
+        Self { shared: files("shared"), own: files("own") }
+    }
+}
+
+/// Waits until each file holds this; how long after its own write.
+fn until_all_show(case: &Case<'_>, files: &[PathBuf], value: &str, since: &[Instant]) -> Vec<Duration> {
+    let mut took = vec![None; files.len()];
+    let look = || {
+        for ((file, since), took) in files.iter().zip(since).zip(&mut took) {
+            if took.is_none() && std::fs::read_to_string(file).is_ok_and(|found| found == value) {
+                *took = Some(since.elapsed());
+            }
+        }
+        let left = took.iter().filter(|took| took.is_none()).count();
+        if left == 0 { Ok(()) } else { Err(format!("{left} files do not hold {value}")) }
+    };
+    case.agent.until("the change in every file", Instant::now(), Duration::from_secs(30), look);
+    took.into_iter().flatten().collect()
+}
+
+/// The one of these of which 99 of 100 are no longer.
+fn p99(took: &mut [Duration]) -> Duration {
+    took.sort();
+    took[(took.len() * 99).div_ceil(100) - 1]
+}
+
+/// From the API server's answer to a write to the bytes in the file on the node.
+pub(crate) fn changes_reach_many_pods_within_two_seconds(cluster: &ControlPlane) {
+    let (few, all) = PODS;
+    let whole = std::env::var_os("PINNACE_TEST_ALL").is_some();
+    let count = if whole { all } else { few };
+    if !whole {
+        say(&format!("live updates of many pods: scaled, {few} of {all} pods"));
+    }
+    let case = Case::start(cluster, "live-many");
+    let many = Many::start(&case, count);
+    let write = |name: &str, value: &str| {
+        let path = format!("/api/v1/namespaces/{}/configmaps/{name}", case.namespace.name);
+        case.admin.merge(&path, &json!({ "data": { "k": value } })).unwrap();
+        Instant::now()
+    };
+    let (mut shared, mut own) = (Vec::new(), Vec::new());
+    for round in 2..ROUNDS + 2 {
+        let value = round.to_string();
+        let since = vec![write("shared", &value); count];
+        shared.extend(until_all_show(&case, &many.shared, &value, &since));
+        let since: Vec<_> = (0..count).map(|n| write(&format!("own{n}"), &value)).collect();
+        own.extend(until_all_show(&case, &many.own, &value, &since));
+    }
+    assert_eq!((shared.len(), own.len()), (count * ROUNDS, count * ROUNDS));
+    let (shared, own) = (p99(&mut shared), p99(&mut own));
+    say(&format!(
+        "live updates of {count} pods: p99 {shared:?} of a shared ConfigMap, {own:?} of each one's own"
+    ));
+    assert!(shared <= LIMIT && own <= LIMIT, "{shared:?} {own:?}");
     case.agent.a80_was_never_refused();
 }

@@ -22,6 +22,7 @@ mod control_plane;
 mod credentials;
 mod deletes;
 mod environment;
+mod huge_pages;
 mod images;
 mod live_updates;
 mod logs;
@@ -39,6 +40,7 @@ mod runtime_class;
 mod takeover;
 #[path = "../tcp_proxy/mod.rs"]
 mod tcp_proxy;
+mod trust;
 mod virtual_nodes;
 mod volumes;
 mod witness;
@@ -93,6 +95,7 @@ cases! {
     deletes::a_finalizer_of_others_keeps_the_object_and_not_the_containers,
     live_updates::changes_reach_files_within_two_seconds,
     live_updates::one_pod_follows_150_objects,
+    live_updates::changes_reach_many_pods_within_two_seconds,
     logs::kubectl_logs_with_its_options,
     logs::describe_shows_events_in_the_order_users_expect,
     node::a_new_node_is_ready_within_a_second,
@@ -100,12 +103,16 @@ cases! {
     node::configz_decodes_as_the_kubelets_configuration,
     node::a_pod_finds_its_token_authority_and_namespace,
     images::a45_a_private_image_is_for_pods_with_its_secret,
+    images::a45_a_provider_is_given_the_token_of_the_pods_account,
+    images::b54_a_registry_that_goes_silent_in_a_layer_is_asked_again,
     images::b54_slow_registries_leave_a_place_and_a_pull_says_how_far_it_is,
     volumes::a23_a33_each_kind_has_its_files_modes_and_owners,
     volumes::a_directory_outlives_containers_and_the_agent_and_labels_are_followed,
     canary::a32_a_canary_is_in_no_file_of_a_disk,
     volumes::a31_what_cannot_be_mounted_is_told_and_comes_when_it_can,
+    huge_pages::a_pod_has_the_huge_pages_that_it_asks_for,
     restarts::b34_b36_kill_9_and_start_change_nothing_that_others_see,
+    trust::certificates_that_the_cluster_vouches_for_are_inside_and_follow,
     runtime_class::a_pod_runs_with_the_handler_and_the_overhead_of_its_class,
     virtual_nodes::two_virtual_nodes_share_a_runtime_and_nothing_else,
     takeover::what_a_kubelet_started_is_taken_over_as_it_runs,

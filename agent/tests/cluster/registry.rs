@@ -5,6 +5,8 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -17,8 +19,8 @@ use tempfile::TempDir;
 use crate::runtime::Runtime;
 
 /// Who is given images.
-const USER: &str = "tester";
-const PASSWORD: &str = "let-me-in";
+pub(crate) const USER: &str = "tester";
+pub(crate) const PASSWORD: &str = "let-me-in";
 /// Of the password, by bcrypt at its lowest cost.
 const HASH: &str = "$2y$05$abcdefghijklmnopqrstuu3Jd./u/rH1RxB6auX5v7gLP6uWhKCgG";
 /// An image that every containerd of the tests has.
@@ -177,6 +179,44 @@ pub(crate) fn slowed(registry: &str, per_second: usize) -> String {
         }
     });
     host
+}
+
+/// Another port of a registry, where each connection goes silent after so many bytes until the way is open.
+pub(crate) fn stalling(registry: &str, bytes: usize) -> (String, Arc<AtomicBool>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let host = listener.local_addr().expect("its address").to_string();
+    let (registry, open) = (registry.to_owned(), Arc::new(AtomicBool::new(false)));
+    let is_open = Arc::clone(&open);
+    thread::spawn(move || {
+        for connection in listener.incoming() {
+            let (Ok(client), Ok(server)) = (connection, TcpStream::connect(&registry)) else { continue };
+            let (client_again, server_again) = (client.try_clone(), server.try_clone());
+            thread::spawn(move || copy(client, server, usize::MAX));
+            let is_open = Arc::clone(&is_open);
+            if let (Ok(client), Ok(server)) = (client_again, server_again) {
+                thread::spawn(move || copy_some(server, client, bytes, &is_open));
+            }
+        }
+    });
+    (host, open)
+}
+
+/// Copies so many bytes, and all that comes once the way is open. What is held back is held for ever.
+fn copy_some(mut from: TcpStream, mut to: TcpStream, bytes: usize, is_open: &AtomicBool) {
+    let (mut buffer, mut left) = (vec![0; 1 << 14], bytes);
+    while let Ok(count @ 1..) = from.read(&mut buffer) {
+        if count > left && !is_open.load(Ordering::Relaxed) {
+            loop {
+                thread::park();
+            }
+        }
+        left = left.saturating_sub(count);
+        let Some(part) = buffer.get(..count) else { break };
+        if to.write_all(part).is_err() {
+            break;
+        }
+    }
+    let _ = to.shutdown(std::net::Shutdown::Both);
 }
 
 /// Copies until either side closes.

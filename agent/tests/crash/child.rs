@@ -181,5 +181,6 @@ fn parts(places: &Places, points: Arc<Points>, disk: Arc<dyn Disk>, clock: Clock
         cgroups: pinnace::cgroup::Cgroups::default(),
         place: tokio::sync::watch::channel(Arc::new(pinnace::pod::admit::Place::bare(NODE, 110))).1,
         ids_per_pod: 65_536,
+        cpus: 2,
     }
 }

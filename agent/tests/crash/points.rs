@@ -10,7 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
-use pinnace::disk::contents::{Change, Contents, FileKind, Mounted, SubPath, SubPathError, Tmpfs};
+use pinnace::disk::contents::{
+    Attributes, Change, Contents, FileKind, HugePages, Mounted, SubPath, SubPathError, Tmpfs,
+};
 use pinnace::disk::{Disk, RealDisk};
 use tower::Service;
 
@@ -117,6 +119,10 @@ impl Disk for FatalDisk {
         RealDisk.read(path, limit)
     }
 
+    fn read_beneath(&self, root: &Path, inner: &Path, limit: u64) -> io::Result<Option<Vec<u8>>> {
+        RealDisk.read_beneath(root, inner, limit)
+    }
+
     fn append(&self, path: &Path, bytes: &[u8], sync: bool) -> io::Result<()> {
         self.around("append", path, || RealDisk.append(path, bytes, sync))
     }
@@ -130,7 +136,16 @@ impl Disk for FatalDisk {
     }
 
     fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        self.around("replace", path, || RealDisk.replace(path, bytes))
+        self.around("replace", path, || {
+            // As a death within leaves it: the temporary file, half written.
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let temporary = path.with_file_name(format!(".{name}.pinnace-tmp"));
+            let half = bytes.get(..bytes.len() / 2).unwrap_or_default();
+            if std::fs::write(&temporary, half).is_ok() {
+                self.points.pass("within", &format!("replace {name}"));
+            }
+            RealDisk.replace(path, bytes)
+        })
     }
 
     fn truncate(&self, path: &Path, length: u64) -> io::Result<()> {
@@ -171,6 +186,10 @@ impl Disk for FatalDisk {
 
     fn mount_tmpfs(&self, path: &Path, tmpfs: &Tmpfs) -> io::Result<()> {
         self.around("mount_tmpfs", path, || RealDisk.mount_tmpfs(path, tmpfs))
+    }
+
+    fn mount_huge_pages(&self, path: &Path, pages: HugePages, top: &Attributes) -> io::Result<()> {
+        self.around("mount_huge_pages", path, || RealDisk.mount_huge_pages(path, pages, top))
     }
 
     fn bind_sub_path(&self, sub_path: &SubPath) -> Result<(), SubPathError> {

@@ -209,6 +209,9 @@ fn resources(state: &State, node: &str, call: &Call<'_>) -> Result<(), Failure> 
 
 fn tokens(state: &State, node: &str, call: &Call<'_>) -> Result<(), Failure> {
     let target = call.target;
+    if call.verb == Verb::Get && target.sub().is_empty() {
+        return resources(state, node, call);
+    }
     if call.verb != Verb::Create || target.sub() != "token" {
         return Err(denied(node, call, ""));
     }
@@ -233,11 +236,11 @@ fn tokens(state: &State, node: &str, call: &Call<'_>) -> Result<(), Failure> {
             "node requested token bound to a pod scheduled on a different node",
         ));
     }
-    audience(node, call, pod)
+    audience(state, node, call, pod)
 }
 
-/// A node gets tokens for the audiences that the pod's volumes ask for.
-fn audience(node: &str, call: &Call<'_>, pod: &Value) -> Result<(), Failure> {
+/// A node gets tokens for the audiences that the pod's volumes ask for, and for those that a role lets it have.
+fn audience(state: &State, node: &str, call: &Call<'_>, pod: &Value) -> Result<(), Failure> {
     let asked = call.body["spec"]["audiences"].as_array().into_iter().flatten();
     let asked: Vec<&str> = asked.filter_map(Value::as_str).collect();
     if asked.len() > 1 {
@@ -247,7 +250,7 @@ fn audience(node: &str, call: &Call<'_>, pod: &Value) -> Result<(), Failure> {
     let volumes = pod["spec"]["volumes"].as_array().into_iter().flatten();
     let sources = volumes.flat_map(|volume| volume["projected"]["sources"].as_array().into_iter().flatten());
     let mut tokens = sources.filter_map(|source| source.get("serviceAccountToken"));
-    if tokens.any(|token| text(token, "/audience") == asked) {
+    if tokens.any(|token| text(token, "/audience") == asked) || state.audiences.contains(asked) {
         return Ok(());
     }
     let text = format!(

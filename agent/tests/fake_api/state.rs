@@ -44,6 +44,8 @@ pub struct State {
     pub bookmark_period: Duration,
     /// Whether the storage can do what streamed lists need.
     pub streamed_lists: bool,
+    /// Audiences that nodes may ask tokens for besides those of volumes.
+    pub audiences: BTreeSet<String>,
     /// Seconds; a cap on the lifetime of tokens.
     pub longest_token: Option<i64>,
     uids: u64,
@@ -62,6 +64,7 @@ impl State {
             token_volumes: false,
             bookmark_period: Duration::from_secs(60),
             streamed_lists: true,
+            audiences: BTreeSet::new(),
             longest_token: None,
             uids: 0,
         };

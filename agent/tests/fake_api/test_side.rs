@@ -103,6 +103,11 @@ impl FakeApi {
         self.lock().token_volumes = true;
     }
 
+    /// Nodes may ask tokens for this audience, as a role with `request-serviceaccounts-token-audience` allows.
+    pub fn allow_audience(&self, audience: &str) {
+        self.lock().audiences.insert(audience.to_owned());
+    }
+
     /// Tokens live no longer than so many seconds, whatever is asked for.
     pub fn cap_tokens(&self, seconds: i64) {
         self.lock().longest_token = Some(seconds);

@@ -132,6 +132,7 @@ impl Make {
             cgroups: self.cgroups.clone(),
             place: tokio::sync::watch::channel(Arc::new(pinnace::pod::admit::Place::bare(NODE, 300))).1,
             ids_per_pod: 65_536,
+            cpus: 2,
         };
         let board = app::start(parts, opened, desired, &supervisor);
         self.checker.unsynced();

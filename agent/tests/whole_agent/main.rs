@@ -16,6 +16,7 @@ mod cgroups;
 mod checks;
 mod clock_steps;
 mod events;
+mod images;
 mod latency;
 mod lifecycle;
 mod lost_replies;

@@ -117,3 +117,41 @@ async fn a_name_that_the_kernel_cannot_hold_is_told_and_runs_nothing() {
     };
     rig.api.watch_until("the pod waits", SOON, waits).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn variables_are_read_from_a_file_that_another_container_has_written() {
+    let rig = Rig::new();
+    let _agent = rig.start();
+    let mut pod = sleeper("filed");
+    let key = |name: &str, path: &str, key: &str, optional: bool| {
+        let file = json!({ "volumeName": "shared", "path": path, "key": key, "optional": optional });
+        json!({ "name": name, "valueFrom": { "fileKeyRef": file } })
+    };
+    pod["spec"]["volumes"] = json!([{ "name": "shared", "emptyDir": {} }]);
+    let mut writer = pod["spec"]["containers"][0].clone();
+    writer["name"] = json!("writer");
+    writer["volumeMounts"] = json!([{ "name": "shared", "mountPath": "/shared" }]);
+    let main = &mut pod["spec"]["containers"][0];
+    main["env"] = json!([
+        key("A", "d/e.env", "KEY", false), key("NONE", "d/e.env", "OTHER", true), key("GONE", "no", "K", true),
+        { "name": "ALL", "value": "$(A)-$(NONE)" },
+    ]);
+    pod["spec"]["containers"].as_array_mut().unwrap().push(writer);
+    let uid = rig.create(&pod);
+
+    let told = "couldn't parse env file: \"d/e.env\" of volume \"shared\" does not exist";
+    until_waiting(&rig, "filed", told).await;
+    let volume =
+        rig.make.dir.path().join("root/pods").join(&uid).join("volumes/kubernetes.io~empty-dir/shared");
+    rig.make.disk.create_dir_all(&volume.join("d")).unwrap();
+    let write = |text: &str| rig.make.disk.overwrite(&volume.join("d/e.env"), text.as_bytes()).unwrap();
+    write("KEY=c4nary\n");
+    let told = "couldn't parse env file: \"d/e.env\" of volume \"shared\": value must be enclosed in single quotes at line 1";
+    until_waiting(&rig, "filed", told).await;
+    write("# of the writer\nKEY='two\nlines' # and more\n");
+    rig.until_ready_within("filed", Duration::from_secs(60)).await;
+    let snapshot = rig.make.fake.snapshot();
+    let found = snapshot.containers_of(&uid).into_iter().find(|found| found.metadata().name == "main");
+    assert_eq!(variables(&found.unwrap().config)[..2], ["A=two\nlines", "ALL=two\nlines-$(NONE)"]);
+    rig.check_manners();
+}

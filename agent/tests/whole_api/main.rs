@@ -17,6 +17,7 @@ mod harness;
 mod host;
 
 mod admission;
+mod credentials;
 mod deletion;
 mod downtime;
 mod environment;

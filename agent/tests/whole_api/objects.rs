@@ -211,3 +211,36 @@ async fn a_restart_shows_what_changed_while_the_agent_was_away() {
     agent.stop().await;
     rig.check_manners();
 }
+
+/// Pods that wait for objects, each since another moment: tries that only time brings are spread over many seconds.
+#[tokio::test(start_paused = true)]
+async fn what_was_missing_starts_its_pods_within_a_second_of_its_coming() {
+    const AT_ONCE: Duration = Duration::from_secs(1);
+    const EACH: usize = 8;
+    let rig = Rig::new();
+    let agent = rig.start();
+    rig.secret("web", "1");
+    let (mut mounted, mut told) = (Vec::new(), Vec::new());
+    for n in 0..EACH {
+        mounted.push(rig.create(&pod(&format!("mounted{n}"), "web", false)));
+        let mut pod = sleeper(&format!("told{n}"));
+        pod["spec"]["containers"][0]["env"] = json!([
+            { "name": "S", "valueFrom": { "secretKeyRef": { "name": "late", "key": "k" } } },
+            { "name": "M", "valueFrom": { "configMapKeyRef": { "name": "shared", "key": "k" } } },
+        ]);
+        told.push(rig.create(&pod));
+        sleep(Duration::from_millis(1_300)).await;
+    }
+    sleep(Duration::from_secs(120)).await;
+    let running = |uids: &[String]| uids.iter().filter(|uid| rig.running(uid) == 1).count();
+    assert_eq!((running(&mounted), running(&told)), (0, 0));
+    rig.map("shared", "1");
+    rig.until("the pods of the volume run", AT_ONCE, || running(&mounted) == EACH).await;
+    assert_eq!(running(&told), 0, "their Secret is not there");
+    rig.secret("late", "1");
+    rig.until("the pods of the environment run", AT_ONCE, || running(&told) == EACH).await;
+    // Nobody reads or watches for it more than before.
+    assert_eq!((rig.reads(Verb::Get), rig.open_watches()), (0, 4));
+    agent.stop().await;
+    rig.check_manners();
+}

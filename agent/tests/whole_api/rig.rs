@@ -50,6 +50,8 @@ pub(crate) struct Rig {
     pub(crate) api: FakeApi,
     /// What the node takes.
     pub(crate) max_pods: u32,
+    /// How it gets images.
+    pub(crate) images: pinnace::image::Settings,
 }
 
 /// A running agent.
@@ -68,7 +70,12 @@ impl Rig {
         // Nothing is synced to a disk: hundreds of generations would wait for nothing else.
         let make = Make { fake, disk: Arc::new(MemoryDisk::default()), ..Make::new() };
         let wall = Timestamp::from_nanosecond(i128::from(make.fake.wall())).unwrap();
-        Self { make, api: FakeApi::starting_at(wall), max_pods: 300 }
+        Self {
+            make,
+            api: FakeApi::starting_at(wall),
+            max_pods: 300,
+            images: pinnace::image::Settings::default(),
+        }
     }
 
     /// Starts an agent without manifests.
@@ -124,13 +131,14 @@ impl Rig {
             pace: make.pace,
             relist: relist::Config::default(),
             runtime_period: Duration::from_secs(5),
-            images: pinnace::image::Settings::default(),
+            images: self.images.clone(),
             events: events.clone(),
             objects,
             classes: RuntimeClasses::new(self.api.client_of_node(NODE)),
             cgroups: pinnace::cgroup::Cgroups::default(),
             place: place_reader,
             ids_per_pod: 65_536,
+            cpus: 2,
         };
         let board = app::start(parts, opened, merged_reader, &supervisor);
         let joining = join::Parts {

@@ -31,6 +31,7 @@ mod calls;
 mod carry;
 mod clock;
 mod container;
+mod content;
 mod control;
 mod distort;
 mod events;

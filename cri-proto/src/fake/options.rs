@@ -1,5 +1,6 @@
 //! What a fake is made with, and what can be switched while it runs.
 
+use crate::content::Ingest;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -79,6 +80,8 @@ pub struct Switches {
     pub network_ready: bool,
     /// Whether an image that nobody seeded can be pulled; if not, its pull answers NotFound.
     pub pull_any_image: bool,
+    /// What containerd's content service says is being written; none for a runtime without that service.
+    pub ingests: Option<Vec<Ingest>>,
     /// What every runtime handler says of user namespaces.
     pub user_namespaces: bool,
     /// What `Status` says of `supplementalGroupsPolicy`; none for a runtime that tells no features.
@@ -95,6 +98,7 @@ impl Default for Switches {
             runtime_ready: true,
             network_ready: true,
             pull_any_image: true,
+            ingests: None,
             user_namespaces: false,
             supplemental_groups_policy: Some(false),
         }

@@ -20,6 +20,7 @@ use tonic::transport::{Channel, Endpoint, Server as Tonic};
 use tower::Service;
 
 use super::Fake;
+use super::content::ContentServer;
 use super::lock::lock;
 use super::services::Services;
 use crate::client::{Client, Deadlines, MAX_MESSAGE_BYTES, Transport, boxed, tuned};
@@ -144,7 +145,8 @@ impl Fake {
             RuntimeServiceServer::new(services.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
         let image = ImageServiceServer::new(services.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
         let events = EventsServer::new(services);
-        Tonic::builder().add_service(runtime).add_service(image).add_service(events)
+        let content = ContentServer(self.clone());
+        Tonic::builder().add_service(runtime).add_service(image).add_service(events).add_service(content)
     }
 
     fn broken(&self) -> CancellationToken {

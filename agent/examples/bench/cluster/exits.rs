@@ -16,8 +16,13 @@ const EXITS: usize = 30;
 /// A step that has no common measure with any period of a subject: the exits fall anywhere into them.
 const STEP: Duration = Duration::from_millis(137);
 
+/// After a burst.
+const SETTLE: Duration = Duration::from_secs(8);
+
 impl Session<'_> {
     pub(super) async fn exits(&mut self, pods: usize) -> Result<()> {
+        // What a burst left to tell is told by then.
+        tokio::time::sleep(SETTLE).await;
         let mut times = Samples::default();
         // Not all: a delete of running pods comes next.
         for at in 0..EXITS.min(pods / 2) {

@@ -17,7 +17,7 @@ const CONCURRENCIES: [usize; 2] = [4, 8];
 pub(super) async fn measure(setting: &Setting, table: &mut Table) -> Result<()> {
     eprintln!("bench: {NAME}");
     let dir = tempfile::tempdir()?;
-    let floor = Floor::new(&setting.runtime(NAME)?.endpoint, dir.path().to_owned())?;
+    let floor = Floor::new(&setting.runtime(NAME)?.endpoint, dir.path().to_owned(), true)?;
     floor.end(floor.start("warm").await?).await?;
     if setting.wants("sequential") {
         let mut starts = Samples::default();
@@ -29,6 +29,16 @@ pub(super) async fn measure(setting: &Setting, table: &mut Table) -> Result<()> 
         }
         table.add("one by one: create -> Ready, p50", "ms", NAME, ms(starts.p50()));
         table.add("one by one: create -> Ready, max", "ms", NAME, ms(starts.at(1.0)));
+    }
+    if setting.wants("exit") {
+        let mut ends = Samples::default();
+        for turn in 0..setting.turns {
+            let made = floor.start(&format!("exit{turn}")).await?;
+            ends.add(floor.exit(&made).await?);
+            floor.end(made).await?;
+        }
+        table.add("exit -> terminated in the API, p50", "ms", NAME, ms(ends.p50()));
+        table.add("exit -> terminated in the API, p99", "ms", NAME, ms(ends.at(0.99)));
     }
     for &pods in &setting.sizes {
         if setting.wants("burst") || setting.wants("delete") {

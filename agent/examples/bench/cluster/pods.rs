@@ -11,7 +11,7 @@ use kube::api::{DeleteParams, PostParams};
 use super::Session;
 use crate::wish::api_pod;
 
-/// Requests at once: none waits for another, and the server is not the subject.
+/// Pods are deleted so many at once: none waits for another, and the server is not the subject.
 const AT_ONCE: usize = 8;
 
 impl Session<'_> {
@@ -19,16 +19,15 @@ impl Session<'_> {
         Api::namespaced(self.setting.api.clone(), "default")
     }
 
-    /// Posts the pods; gives the moment before each.
+    /// Posts the pods back to back, as one client does; gives the moment before each.
     pub(super) async fn post(&self, names: &[String]) -> Result<Vec<Instant>> {
-        let pods: Result<Vec<Pod>, _> =
-            names.iter().map(|name| serde_json::from_value(api_pod(name, &self.subject.node))).collect();
-        let api = &self.api();
-        let posts = pods?.into_iter().map(|pod| async move {
-            let began = Instant::now();
-            api.create(&PostParams::default(), &pod).await.map(|_| began)
-        });
-        futures::stream::iter(posts).buffered(AT_ONCE).try_collect().await.context("failed to post a pod")
+        let (api, mut posted) = (self.api(), Vec::new());
+        for name in names {
+            let pod: Pod = serde_json::from_value(api_pod(name, &self.subject.node))?;
+            posted.push(Instant::now());
+            api.create(&PostParams::default(), &pod).await.context("failed to post a pod")?;
+        }
+        Ok(posted)
     }
 
     /// Asks for the graceful end of the pods; gives the moment before each.

@@ -33,9 +33,18 @@ impl fmt::Debug for Login {
     }
 }
 
-/// The Secret that a credential is from.
+/// What a credential is from, where it is not the node's own.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct SecretName {
+pub enum Source {
+    /// A Secret that the pod names.
+    Secret(ObjectName),
+    /// A provider, which gave it to the pod's service account.
+    Account(ObjectName),
+}
+
+/// A Secret or a service account.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ObjectName {
     /// UID; empty where it is no object of an API server.
     pub uid: String,
     /// Namespace.
@@ -52,7 +61,7 @@ pub struct Credential {
     /// SHA-256 of the login in hexadecimal, as the kubelet computes it.
     pub hash: String,
     /// Where it is from; none if it is the node's, so that every pod of the node may use what it gave.
-    pub source: Option<SecretName>,
+    pub source: Option<Source>,
 }
 
 impl fmt::Debug for Credential {
@@ -64,7 +73,7 @@ impl fmt::Debug for Credential {
 impl Credential {
     /// A login of this source.
     #[must_use]
-    pub fn new(login: Login, source: Option<SecretName>) -> Self {
+    pub fn new(login: Login, source: Option<Source>) -> Self {
         Self { hash: hash(&login), login, source }
     }
 }
@@ -83,7 +92,7 @@ impl fmt::Debug for Keyring {
 
 impl Keyring {
     /// Adds logins by the addresses that they were found under. What is no address is left out.
-    pub fn add(&mut self, logins: impl IntoIterator<Item = (String, Login)>, source: Option<&SecretName>) {
+    pub fn add(&mut self, logins: impl IntoIterator<Item = (String, Login)>, source: Option<&Source>) {
         for (written, login) in logins {
             let Some(address) = Address::of_key(&written) else { continue };
             let known = self.by_address.entry(address.to_string()).or_insert_with(|| (address, Vec::new()));

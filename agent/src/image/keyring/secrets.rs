@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures::future::join_all;
 
 use super::decode::{Format, Malformed, logins};
-use super::{Keyring, SecretName};
+use super::{Keyring, ObjectName, Source};
 use crate::objects::{Data, Kind, Objects, Reference};
 use crate::source::desired::DesiredPod;
 
@@ -57,8 +57,8 @@ impl PodSecrets {
         match logins(text.bytes(), format) {
             Ok(found) => {
                 let uid = data.version.0.clone();
-                let source = SecretName { uid, namespace: namespace.to_owned(), name: name.to_owned() };
-                self.keyring.add(found, Some(&source));
+                let source = ObjectName { uid, namespace: namespace.to_owned(), name: name.to_owned() };
+                self.keyring.add(found, Some(&Source::Secret(source)));
             }
             Err(error) => {
                 self.malformed.get_or_insert((name.to_owned(), error));

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
-use serde_json::Value;
 
 use super::Plugins;
+use super::attributes::{self, GATE, TokenAttributes};
 use crate::config::duration::GoDuration;
 use crate::image::keyring::address::Address;
 
@@ -59,6 +59,8 @@ pub struct Provider {
     pub args: Vec<String>,
     /// Its variables beside those of this process.
     pub env: Vec<(String, String)>,
+    /// Which token of a pod's service account it is given; none gives it none.
+    pub token: Option<TokenAttributes>,
 }
 
 /// Variables may be secrets.
@@ -106,7 +108,7 @@ struct Entry {
     args: Vec<String>,
     #[serde(default)]
     env: Vec<Variable>,
-    token_attributes: Option<Value>,
+    token_attributes: Option<attributes::Written>,
 }
 
 #[derive(Deserialize)]
@@ -116,8 +118,9 @@ struct Variable {
     value: String,
 }
 
-/// Reads a file, or the files of a directory in the order of their names, and finds the programs.
-pub fn load(config: &Path, programs: &Path) -> Result<Plugins, InvalidProviders> {
+/// Reads a file, or the files of a directory in the order of their names, and finds the programs. `with_tokens`: they may
+/// be given tokens of service accounts.
+pub fn load(config: &Path, programs: &Path, with_tokens: bool) -> Result<Plugins, InvalidProviders> {
     let mut providers = Vec::new();
     let mut names = BTreeSet::new();
     for file in files(config)? {
@@ -126,6 +129,11 @@ pub fn load(config: &Path, programs: &Path) -> Result<Plugins, InvalidProviders>
         for provider in found {
             if !names.insert(provider.name.clone()) {
                 return Err(content(format!("there are two providers of the name {:?}", provider.name)));
+            }
+            if provider.token.is_some() && !with_tokens {
+                let why =
+                    format!("provider {:?}: tokenAttributes: needs the feature gate {GATE}", provider.name);
+                return Err(content(why));
             }
             let program = programs.join(&provider.name);
             let can_run = std::fs::metadata(&program)
@@ -189,9 +197,11 @@ fn provider(entry: Entry) -> Result<Provider, String> {
     if name.is_empty() || name == "." || name == ".." || name.contains(['/', ' ', '\0']) {
         return wrong("the name must be a plain file name");
     }
-    if token_attributes.is_some() {
-        return wrong("tokenAttributes: tokens of service accounts for providers are not built yet");
-    }
+    let token = token_attributes.map(|written| attributes::parse(written, api_version)).transpose();
+    let token = match token {
+        Ok(token) => token,
+        Err(why) => return wrong(&why),
+    };
     if match_images.is_empty() {
         return wrong("matchImages: must not be empty");
     }
@@ -206,5 +216,5 @@ fn provider(entry: Entry) -> Result<Provider, String> {
         return wrong("defaultCacheDuration: must not be negative");
     };
     let env = env.into_iter().map(|variable| (variable.name, variable.value)).collect();
-    Ok(Provider { name, images, kept_for, version: api_version, args, env })
+    Ok(Provider { name, images, kept_for, version: api_version, args, env, token })
 }

@@ -10,6 +10,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 
 use super::DEADLINE;
+use super::account::Identity;
+use super::attributes::Cache;
 use super::config::Provider;
 use super::wire::{self, Answer, NoAnswer};
 
@@ -27,10 +29,17 @@ pub(super) enum ExecError {
     Late,
     #[error("failed to use what the program printed")]
     Answer(#[from] NoAnswer),
+    #[error("the program answered with the pod's own token, which is good for cacheType: Token only")]
+    Echo,
 }
 
-/// Asks about a repository.
-pub(super) async fn ask(provider: &Provider, program: &Path, repository: &str) -> Result<Answer, ExecError> {
+/// Asks about a repository, for a pod if the program is to know for which.
+pub(super) async fn ask(
+    provider: &Provider,
+    program: &Path,
+    repository: &str,
+    identity: Option<&Identity>,
+) -> Result<Answer, ExecError> {
     let mut child = Command::new(program)
         .args(&provider.args)
         .envs(provider.env.iter().map(|(name, value)| (name, value)))
@@ -41,7 +50,7 @@ pub(super) async fn ask(provider: &Provider, program: &Path, repository: &str) -
         .kill_on_drop(true)
         .spawn()
         .map_err(ExecError::Run)?;
-    let question = wire::request(provider.version, repository);
+    let question = wire::request(provider.version, repository, identity);
     let group = Group(child.id());
     let spoken = tokio::time::timeout(DEADLINE, speak(&mut child, &question)).await;
     // What it may have started does not outlive it.
@@ -50,7 +59,17 @@ pub(super) async fn ask(provider: &Provider, program: &Path, repository: &str) -
     if !status.success() {
         return Err(ExecError::Ended(status, errors));
     }
-    Ok(wire::answer(provider.version, &answer)?)
+    let answer = wire::answer(provider.version, &answer)?;
+    if provider.token.as_ref().is_some_and(|token| token.cache != Cache::Token) && echoes(&answer, identity) {
+        return Err(ExecError::Echo);
+    }
+    Ok(answer)
+}
+
+/// A token ends with its pod: it is nothing to keep for others.
+fn echoes(answer: &Answer, identity: Option<&Identity>) -> bool {
+    let is_token = |password: &String| identity.is_some_and(|pod| pod.token.bytes() == password.as_bytes());
+    answer.logins.iter().any(|(_, _, password)| is_token(password))
 }
 
 async fn speak(child: &mut Child, question: &[u8]) -> std::io::Result<(Vec<u8>, usize, ExitStatus)> {

@@ -4,7 +4,14 @@ use std::os::unix::fs::PermissionsExt;
 
 use serde_json::json;
 
+use pinnace_cri::id::PodUid;
+
 use super::*;
+use crate::image::keyring::ObjectName;
+use crate::objects::Objects;
+use crate::source::desired::{DesiredPod, Origin};
+use crate::volume::plan::tests::pod_with;
+use crate::volume::token::tests::at;
 use config::{load, parse};
 
 const V1: &str = "credentialprovider.kubelet.k8s.io/v1";
@@ -29,7 +36,7 @@ impl Site {
     }
 
     fn plugins(&self) -> Plugins {
-        load(&self.dir.path().join("config.yaml"), &self.dir.path().join("bin")).unwrap()
+        load(&self.dir.path().join("config.yaml"), &self.dir.path().join("bin"), true).unwrap()
     }
 
     fn text(&self, name: &str) -> String {
@@ -57,7 +64,28 @@ fn answer(scope: &str, extra: serde_json::Value) -> serde_json::Value {
 }
 
 async fn users(plugins: &Plugins, repository: &str) -> Vec<String> {
-    plugins.lookup(repository).await.into_iter().map(|credential| credential.login.username).collect()
+    let pod = DesiredPod {
+        uid: PodUid::new("u1").unwrap(),
+        namespace: "ns".into(),
+        name: "web".into(),
+        origin: Origin::File("/m".into()),
+        pod: Arc::new(pod_with(json!([]))),
+        held: Vec::new(),
+    };
+    let (objects, now) = (Objects::default(), at(0));
+    let asker = Asker { pod: &pod, objects: &objects, now: &now };
+    plugins.lookup(repository, asker).await.into_iter().map(|credential| credential.login.username).collect()
+}
+
+/// Attributes of a provider that is given tokens.
+fn with_tokens(cache: &str, required: bool) -> serde_json::Value {
+    json!({"tokenAttributes": {"serviceAccountTokenAudience": "reg", "cacheType": cache, "requireServiceAccount": required}})
+}
+
+fn identity(account: (&str, &str), annotation: &str, token: &str) -> Identity {
+    let account = ObjectName { uid: account.1.into(), namespace: "ns".into(), name: account.0.into() };
+    let annotations = [("key".to_owned(), annotation.to_owned())].into();
+    Identity { account, annotations, token: token.into() }
 }
 
 #[tokio::test]
@@ -105,6 +133,79 @@ async fn pods_that_ask_together_ask_once() {
     assert_eq!(site.text("calls"), "x\n");
 }
 
+/// A program that answers with what it was asked as the password.
+fn echoing(cache: &str) -> Site {
+    let script = "asked=$(cat); dir=$(dirname $0)/..; echo x >> $dir/calls; echo \"$asked\" > $dir/asked
+        token=$(echo \"$asked\" | sed 's/.*serviceAccountToken\":\"\\([^\"]*\\).*/\\1/')
+        echo '{\"kind\": \"CredentialProviderResponse\", \"apiVersion\": \"credentialprovider.kubelet.k8s.io/v1\", \"cacheKeyType\": \"Global\",'
+        echo \"\\\"auth\\\": {\\\"reg.x\\\": {\\\"username\\\": \\\"$SALT$token\\\", \\\"password\\\": \\\"$SALT$token\\\"}}}\"";
+    let mut entry = with_tokens(cache, true);
+    entry["env"] = json!([{"name": "SALT", "value": if cache == "Token" { "" } else { "of-" }}]);
+    Site::new(script, entry)
+}
+
+#[tokio::test]
+async fn a47_an_answer_to_one_accounts_token_is_never_for_another() {
+    for (cache, kept) in [("ServiceAccount", true), ("Token", false)] {
+        let site = echoing(cache);
+        let plugins = site.plugins();
+        let plugin = &plugins.0[0];
+        let ask = async |account, annotation, token: &str| {
+            let found = plugin
+                .keyring_for("reg.x/a", Some(identity(account, annotation, token)))
+                .await
+                .lookup("reg.x/a");
+            let source = found[0].source.clone();
+            assert!(
+                matches!(source, Some(Source::Account(name)) if (name.name.as_str(), name.uid.as_str()) == account)
+            );
+            found[0].login.password.trim_start_matches("of-").to_owned()
+        };
+        assert_eq!(ask(("a", "1"), "", "one").await, "one");
+        let asked: serde_json::Value = serde_json::from_str(&site.text("asked")).unwrap();
+        assert_eq!(asked["serviceAccountToken"], "one");
+        assert_eq!(asked["serviceAccountAnnotations"], json!({"key": ""}));
+        assert_eq!(ask(("a", "1"), "", "one").await, "one");
+        assert_eq!(site.text("calls").lines().count(), 1, "{cache}");
+        assert_eq!(ask(("a", "1"), "", "two").await, if kept { "one" } else { "two" });
+        assert_eq!(ask(("b", "2"), "", "three").await, "three", "another account");
+        assert_eq!(ask(("a", "9"), "", "four").await, "four", "a new account of an old name");
+        assert_eq!(ask(("a", "1"), "changed", "five").await, "five", "another annotation");
+        assert_eq!(ask(("b", "2"), "", "three").await, "three");
+    }
+}
+
+#[tokio::test]
+async fn a_program_that_answers_with_the_token_itself_must_say_so() {
+    let site = echoing("ServiceAccount");
+    let mut plugin = site.plugins();
+    let provider = &mut Arc::get_mut(&mut plugin.0).unwrap()[0].provider;
+    provider.env[0].1 = String::new();
+    let pod = identity(("a", "1"), "", "c4nary");
+    let plugin = &plugin.0[0];
+    let error = exec::ask(&plugin.provider, &plugin.program, "reg.x/a", Some(&pod)).await.err().unwrap();
+    assert!(matches!(error, exec::ExecError::Echo) && !format!("{error:?} {pod:?}").contains("c4nary"));
+}
+
+#[tokio::test]
+async fn a_pod_without_a_service_account_asks_as_the_node_or_not_at_all() {
+    for (required, calls) in [(true, 0), (false, 1)] {
+        let site = Site::answering(&answer("Image", json!({})), with_tokens("Token", required));
+        let plugins = site.plugins();
+        let _users = users(&plugins, "reg.x/a").await;
+        assert_eq!(site.text("calls").lines().count(), calls, "{required}");
+        assert!(!site.text("asked").contains("serviceAccountToken"));
+    }
+}
+
+#[test]
+fn tokens_for_programs_need_their_gate() {
+    let site = Site::new("true", with_tokens("Token", true));
+    let dir = site.dir.path();
+    let error = load(&dir.join("config.yaml"), &dir.join("bin"), false).unwrap_err().to_string();
+    assert!(error.contains("KubeletServiceAccountTokenForCredentialProviders"), "{error}");
+}
+
 #[tokio::test]
 async fn a48_nothing_that_a_program_prints_is_told() {
     let bad = [
@@ -118,7 +219,7 @@ async fn a48_nothing_that_a_program_prints_is_told() {
         let plugins = site.plugins();
         assert!(users(&plugins, "reg.x/a").await.is_empty(), "{script}");
         let plugin = &plugins.0[0];
-        let error = exec::ask(&plugin.provider, &plugin.program, "reg.x/a").await.err().unwrap();
+        let error = exec::ask(&plugin.provider, &plugin.program, "reg.x/a", None).await.err().unwrap();
         let told = format!("{} {error:?} {plugins:?}", Chain(&error));
         assert!(!told.contains("c4nary"), "{told}");
     }
@@ -154,7 +255,7 @@ async fn one_that_hangs_is_ended_with_what_it_started() {
     let site = Site::new("sleep 1000 & echo $! > $(dirname $0)/../child; wait", json!({}));
     let plugins = site.plugins();
     let plugin = &plugins.0[0];
-    let asked = exec::ask(&plugin.provider, &plugin.program, "reg.x/a");
+    let asked = exec::ask(&plugin.provider, &plugin.program, "reg.x/a", None);
     // Dropped as by the deadline.
     assert!(tokio::time::timeout(Duration::from_secs(1), asked).await.is_err());
     let child = site.text("child");
@@ -198,12 +299,12 @@ fn a_directory_of_files_is_one_configuration_and_every_program_must_be_there() {
     let site = Site::new("true", json!({}));
     let dir = site.dir.path();
     std::fs::create_dir(dir.join("conf")).unwrap();
-    assert!(load(&dir.join("conf"), &dir.join("bin")).is_err());
+    assert!(load(&dir.join("conf"), &dir.join("bin"), true).is_err());
     std::fs::rename(dir.join("config.yaml"), dir.join("conf/1.yml")).unwrap();
-    assert_eq!(load(&dir.join("conf"), &dir.join("bin")).unwrap().0.len(), 1);
+    assert_eq!(load(&dir.join("conf"), &dir.join("bin"), true).unwrap().0.len(), 1);
     std::fs::copy(dir.join("conf/1.yml"), dir.join("conf/2.json")).unwrap();
-    let twice = load(&dir.join("conf"), &dir.join("bin")).unwrap_err().to_string();
+    let twice = load(&dir.join("conf"), &dir.join("bin"), true).unwrap_err().to_string();
     assert!(twice.contains("two providers"), "{twice}");
-    assert!(load(&dir.join("conf/1.yml"), dir).is_err());
-    assert!(load(&dir.join("none"), dir).is_err());
+    assert!(load(&dir.join("conf/1.yml"), dir, true).is_err());
+    assert!(load(&dir.join("none"), dir, true).is_err());
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::json;
 
+use super::account::Identity;
 use super::config::Version;
 use crate::config::duration::GoDuration;
 
@@ -53,9 +54,16 @@ struct Auth {
 }
 
 /// The question.
-pub(super) fn request(version: Version, image: &str) -> Vec<u8> {
-    let request =
+pub(super) fn request(version: Version, image: &str, identity: Option<&Identity>) -> Vec<u8> {
+    let mut request =
         json!({"kind": "CredentialProviderRequest", "apiVersion": version.as_str(), "image": image});
+    if let (Some(identity), Some(request)) = (identity, request.as_object_mut()) {
+        let token = String::from_utf8_lossy(identity.token.bytes());
+        request.insert("serviceAccountToken".to_owned(), json!(token));
+        if !identity.annotations.is_empty() {
+            request.insert("serviceAccountAnnotations".to_owned(), json!(identity.annotations));
+        }
+    }
     format!("{request}\n").into_bytes()
 }
 

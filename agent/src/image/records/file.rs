@@ -47,9 +47,12 @@ struct AccessFile {
     node_pods_accessible: bool,
 }
 
+/// What names of files begin with.
+pub(super) const PREFIX: &str = "sha256-";
+
 /// Name of the file for an image or an id.
 pub(super) fn name(of: &str) -> String {
-    format!("sha256-{}", hex(&Sha256::digest(of.as_bytes())))
+    format!("{PREFIX}{}", hex(&Sha256::digest(of.as_bytes())))
 }
 
 /// An intent to pull.

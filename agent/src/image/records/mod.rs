@@ -3,16 +3,19 @@
 //!
 //! Names and shape of the files are the kubelet's (`pkg/kubelet/images/pullmanager`), so that either takes over from the
 //! other. An intent is on disk before a pull begins and goes when its outcome is: an image of which only the intent is
-//! known counts as pulled, by credentials that nobody knows. So does one whose record cannot be read.
+//! known counts as pulled, by credentials that nobody knows. So does one whose record cannot be read. What is of an
+//! image that is gone is dropped by [`prune`].
 
+mod absence;
 mod file;
 pub mod policy;
+pub mod prune;
 pub mod verify;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use pinnace_cri::image::Image;
@@ -22,8 +25,9 @@ use super::keyring::Credential;
 use super::name::Name;
 use crate::chain::Chain;
 use crate::disk::Disk;
+use absence::Absences;
 use policy::Policy;
-use verify::{Access, First, Match, PulledRecord, SecretRecord};
+use verify::{Access, First, Match, PulledRecord};
 
 /// Longest file that is read: a hundred secrets for each of some hundred names.
 const MAX_FILE: u64 = 4 << 20;
@@ -42,6 +46,8 @@ struct Inner {
     policy: Policy,
     /// Pulls under way by image; what is not here and has an intent is from a process before.
     under_way: Mutex<BTreeMap<String, u32>>,
+    /// Of which images the last list had nothing.
+    absences: Mutex<Absences>,
     /// One reader or writer of the files at a time; true once the intents of a process before were looked at. Whoever
     /// has it keeps it until the disk has answered, also when nobody waits for that any more.
     turn: Arc<Turn<bool>>,
@@ -74,7 +80,7 @@ pub enum Verdict {
     /// Only if a pull with its own credentials succeeds.
     Verify,
     /// If one of its credentials is among these, for [`Records::admits`].
-    Compare(Vec<SecretRecord>),
+    Compare(Access),
 }
 
 impl Records {
@@ -83,8 +89,8 @@ impl Records {
     pub fn new(disk: Arc<dyn Disk>, root: &Path, policy: Policy) -> Self {
         let dir = root.join("image_manager");
         let (pulling, pulled) = (dir.join("pulling"), dir.join("pulled"));
-        let inner =
-            Inner { disk, pulling, pulled, policy, under_way: Mutex::default(), turn: Arc::default() };
+        let (under_way, absences, turn) = (Mutex::default(), Mutex::default(), Arc::default());
+        let inner = Inner { disk, pulling, pulled, policy, under_way, absences, turn };
         Self { inner: Arc::new(inner) }
     }
 
@@ -157,6 +163,18 @@ impl Records {
         }
     }
 
+    /// A list of the runtime's images is about to be asked for, for [`Records::prune`].
+    pub fn begin_look(&self) {
+        self.inner.absences().begin();
+    }
+
+    /// Drops records of images that are neither in this list nor were in the one before. Both must be whole.
+    pub async fn prune(&self, listed: Vec<Image>) {
+        if let Err(error) = self.inner.in_turn(move |inner, _| inner.prune(&listed)).await {
+            tracing::warn!(error = %Chain(&error), "failed to drop records of images that are gone");
+        }
+    }
+
     /// What is known of an image that is there, by its name in the pod and its id in the runtime.
     pub async fn judge(&self, image: &str, id: &str) -> Verdict {
         if !self.is_kept() {
@@ -180,7 +198,7 @@ impl Records {
     /// remembered, so that it counts on its own later.
     pub async fn admits(
         &self,
-        known: &[SecretRecord],
+        known: &Access,
         credentials: &[Credential],
         image: &str,
         id: &str,
@@ -253,10 +271,30 @@ impl Inner {
         }
     }
 
+    fn absences(&self) -> MutexGuard<'_, Absences> {
+        self.absences.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn prune(&self, listed: &[Image]) -> io::Result<()> {
+        let names = |image: &Image| {
+            let names = [image.id.to_string()].into_iter();
+            names.chain(image.repo_tags.clone()).chain(image.repo_digests.clone()).collect::<Vec<_>>()
+        };
+        let listed: BTreeSet<String> = listed.iter().flat_map(names).map(|name| file::name(&name)).collect();
+        let recorded = self.disk.list(&self.pulled)?.into_iter();
+        let recorded: Vec<String> =
+            recorded.filter_map(|path| Some(path.file_name()?.to_str()?.to_owned())).collect();
+        let ours: Vec<String> = recorded.into_iter().filter(|name| name.starts_with(file::PREFIX)).collect();
+        let gone = self.absences().look(&ours, &listed);
+        gone.iter().try_for_each(|name| self.disk.remove_file(&self.pulled.join(name)))
+    }
+
     /// Adds how an image was pulled, or only that it was, to its record.
     fn merge(&self, image: &str, id: &str, access: Option<&Access>, now: Timestamp) -> io::Result<()> {
         let bare = Name::parse(image).map_err(io::Error::other)?.bare;
-        let path = self.pulled.join(file::name(id));
+        let name = file::name(id);
+        self.absences().writes(&name);
+        let path = self.pulled.join(name);
         let known = self.disk.read(&path, MAX_FILE).ok().and_then(|bytes| file::parse_record(&bytes));
         let known = known.filter(|record| record.image_ref == id);
         let Some(record) = verify::merged(known, id, &bare, access) else { return Ok(()) };

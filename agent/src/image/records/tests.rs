@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::disk::{Failing, MemoryDisk};
-use crate::image::keyring::{Credential, Login, SecretName};
+use crate::image::keyring::{Credential, Login, ObjectName, Source};
 
 const IMAGE: &str = "reg.x/private:1";
 const ID: &str = "sha256:0aff";
@@ -30,8 +30,8 @@ async fn restarted(disk: &Arc<MemoryDisk>, images: Vec<Image>) -> Records {
 
 fn credential(secret: &str, uid: &str, password: &str) -> Credential {
     let login = Login { username: "u".into(), password: password.into(), email: String::new() };
-    let source = SecretName { uid: uid.into(), namespace: "ns".into(), name: secret.into() };
-    Credential::new(login, Some(source))
+    let source = ObjectName { uid: uid.into(), namespace: "ns".into(), name: secret.into() };
+    Credential::new(login, Some(Source::Secret(source)))
 }
 
 fn image() -> Image {
@@ -97,7 +97,7 @@ async fn a45_at_most_a_hundred_secrets_are_learned() {
         assert!(admits(&records, &[credential("other", &number.to_string(), "good")]).await);
     }
     let Verdict::Compare(known) = records.judge(IMAGE, ID).await else { panic!("no record") };
-    assert_eq!(known.len(), 100);
+    assert_eq!(known.secrets.len(), 100);
 }
 
 /// Dies after so many writes of a pull, the last of them failing in this way; then another process looks.
@@ -182,6 +182,41 @@ async fn an_intent_stays_as_long_as_one_pull_of_its_image_is_under_way() {
     assert_eq!(disk.files().len(), 1);
     records.failed(two).await;
     assert!(disk.files().is_empty());
+}
+
+/// Two looks at what the runtime has.
+async fn looks(records: &Records, images: &[Image]) {
+    for _ in 0..2 {
+        records.begin_look();
+        records.prune(images.to_vec()).await;
+    }
+}
+
+#[tokio::test]
+async fn a46_a_record_goes_with_its_image_and_never_before() {
+    let disk = Arc::new(MemoryDisk::default());
+    let records = restarted(&disk, Vec::new()).await;
+    let own = credential("a", "1", "good");
+    pull(&records, Some(&own)).await;
+    let path = disk.files().into_keys().next().unwrap();
+    disk.put(&path.with_file_name("notes"), b"somebody else's");
+    looks(&records, &[image()]).await;
+    records.begin_look();
+    records.prune(Vec::new()).await;
+    assert!(!admits(&records, &[]).await && admits(&records, std::slice::from_ref(&own)).await);
+    // The same image again, of which the record has nothing new to tell.
+    pull(&records, Some(&own)).await;
+    records.prune(Vec::new()).await;
+    assert!(!admits(&records, &[]).await, "a record went although its image had come again");
+    looks(&records, &[]).await;
+    assert!(!disk.files().contains_key(&path));
+    assert_eq!(disk.files().len(), 1, "what is not ours stays");
+    // One that nobody can read, too: its name says whose it is.
+    disk.put(&path, b"torn");
+    looks(&records, &[image()]).await;
+    assert_eq!(records.judge(IMAGE, ID).await, Verdict::Verify);
+    looks(&records, &[]).await;
+    assert_eq!(disk.files().len(), 1);
 }
 
 proptest! {

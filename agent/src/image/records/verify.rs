@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::policy::Policy;
-use crate::image::keyring::Credential;
+use crate::image::keyring::{Credential, Source};
 
 /// Secrets that one image remembers beside those of its pulls; with more, further ones are verified each time
 /// (`writeRecordWhileMatchingLimit`).
@@ -29,7 +29,7 @@ pub struct PulledRecord {
 pub struct Access {
     /// Pods with one of these secrets.
     pub secrets: Vec<SecretRecord>,
-    /// Pods of one of these service accounts: written by kubelets, kept as they are.
+    /// Pods of one of these service accounts.
     pub accounts: Vec<AccountRecord>,
     /// Every pod of the node.
     pub everyone: bool,
@@ -50,7 +50,7 @@ pub struct SecretRecord {
 }
 
 /// A service account that an image was pulled with.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AccountRecord {
     /// UID.
@@ -78,17 +78,28 @@ impl Access {
     /// What a pull with this credential proves. One of the node, or none, lets everyone in.
     #[must_use]
     pub fn of(credential: Option<&Credential>) -> Self {
-        match credential.and_then(of_secret) {
-            Some(secret) => Self { secrets: vec![secret], ..Self::default() },
-            None => Self { everyone: true, ..Self::default() },
+        let Some(credential) = credential else { return Self::of_everyone() };
+        match (of_secret(credential), of_account(credential)) {
+            (Some(secret), _) => Self { secrets: vec![secret], ..Self::default() },
+            (None, Some(account)) => Self { accounts: vec![account], ..Self::default() },
+            (None, None) => Self::of_everyone(),
         }
+    }
+
+    fn of_everyone() -> Self {
+        Self { everyone: true, ..Self::default() }
     }
 }
 
 fn of_secret(credential: &Credential) -> Option<SecretRecord> {
-    let source = credential.source.clone()?;
-    let (uid, namespace, name) = (source.uid, source.namespace, source.name);
+    let Some(Source::Secret(secret)) = credential.source.clone() else { return None };
+    let (uid, namespace, name) = (secret.uid, secret.namespace, secret.name);
     Some(SecretRecord { uid, namespace, name, credential_hash: credential.hash.clone() })
+}
+
+fn of_account(credential: &Credential) -> Option<AccountRecord> {
+    let Some(Source::Account(account)) = credential.source.clone() else { return None };
+    Some(AccountRecord { uid: account.uid, namespace: account.namespace, name: account.name })
 }
 
 /// What can be said before the pod's credentials are known.
@@ -99,7 +110,7 @@ pub enum First {
     /// It must pull.
     Verify,
     /// It may if it has one of these.
-    Compare(Vec<SecretRecord>),
+    Compare(Access),
 }
 
 /// Decides by the policy and the image's record. `pulled_here`: there are signs that this node pulled it.
@@ -110,7 +121,9 @@ pub fn first(policy: &Policy, bare: &str, record: Option<&PulledRecord>, pulled_
     }
     match record.and_then(|record| record.access.get(bare)) {
         Some(access) if access.everyone => First::Use,
-        Some(access) if !access.secrets.is_empty() => First::Compare(access.secrets.clone()),
+        Some(access) if !access.secrets.is_empty() || !access.accounts.is_empty() => {
+            First::Compare(access.clone())
+        }
         _ => First::Verify,
     }
 }
@@ -129,11 +142,14 @@ pub enum Match {
 
 /// Compares the pod's credentials with those that are known.
 #[must_use]
-pub fn compare(known: &[SecretRecord], credentials: &[Credential]) -> Match {
-    let room = known.len() < MOST_LEARNED;
+pub fn compare(known: &Access, credentials: &[Credential]) -> Match {
+    if credentials.iter().filter_map(of_account).any(|account| known.accounts.contains(&account)) {
+        return Match::Known;
+    }
+    let room = known.secrets.len() < MOST_LEARNED;
     let mut found = Match::None;
     for secret in credentials.iter().filter_map(of_secret) {
-        for known in known {
+        for known in &known.secrets {
             let same_login =
                 !known.credential_hash.is_empty() && known.credential_hash == secret.credential_hash;
             match (same_login, known.is_same_object(&secret)) {
@@ -173,6 +189,9 @@ pub fn merged(
         let by_name =
             |secret: &SecretRecord| (secret.namespace.clone(), secret.name.clone(), secret.uid.clone());
         entry.secrets.sort_by_key(by_name);
+        entry.accounts.extend(access.accounts.clone());
+        entry.accounts.sort();
+        entry.accounts.dedup();
     }
     (is_new || before.as_ref() != Some(entry)).then_some(record)
 }

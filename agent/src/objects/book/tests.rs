@@ -46,6 +46,40 @@ async fn only_holders_hear_of_a_change_and_only_of_one() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn words_are_counted_for_who_holds_and_end_with_the_release() {
+    let book = Book::default();
+    let now = Instant::now();
+    book.hold(&uid("a"), [object("x"), Subject::Services].into(), now);
+    let mut words = book.words(&uid("a"));
+    let other = book.words(&uid("b"));
+    write(&book, "x", None);
+    write(&book, "x", None);
+    assert_eq!(*words.borrow(), 0, "whoever came before has this very answer");
+    write(&book, "x", data("1", "1"));
+    assert_eq!(*words.borrow(), 1);
+    write(&book, "x", data("1", "2"));
+    assert_eq!(*words.borrow(), 1, "a version is no content");
+    book.write(&object("x"), Err(FetchError::Silent), now);
+    assert_eq!(*words.borrow(), 1);
+    write(&book, "x", data("1", "2"));
+    assert_eq!(*words.borrow(), 2, "it can be asked for again");
+    // Services change all the time and are waited for by nobody, once they are there.
+    let services = |name: &str| {
+        let (name, namespace) = (name.to_owned(), "ns".to_owned());
+        let one = ServiceInfo { name, namespace, cluster_ip: String::new(), ports: Vec::new() };
+        Ok(Answer::Services(Arc::new(by_namespace([one]))))
+    };
+    book.write(&Subject::Services, services("a"), now);
+    book.write(&Subject::Services, services("b"), now);
+    assert_eq!(*words.borrow(), 2);
+    book.write(&Subject::Services, Err(FetchError::Silent), now);
+    book.write(&Subject::Services, services("b"), now);
+    assert_eq!((*words.borrow_and_update(), *other.borrow()), (3, 0));
+    book.release(&uid("a"), now);
+    assert!(words.changed().await.is_err(), "nothing more will come");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_nobody_holds_is_kept_a_while() {
     let book = Book::default();
     let began = Instant::now();

@@ -25,8 +25,12 @@ pub(super) struct State {
     pub(super) watches: BTreeMap<u64, (String, mpsc::Sender<Bytes>)>,
     pub(super) opened: u64,
     pub(super) gets: usize,
+    /// The one path that is there of those that are not of the core group.
+    pub(super) serves: &'static str,
     /// Calls get this status.
     pub(super) refuses: Option<u16>,
+    /// How many did.
+    pub(super) refused: usize,
     /// Watches from before this version are too old.
     pub(super) oldest: u64,
 }
@@ -52,9 +56,16 @@ impl Server {
         let query = request.uri().query().unwrap_or_default();
         let name = query.split("metadata.name%3D").nth(1).and_then(|rest| rest.split('&').next());
         let name = name.unwrap_or_default().to_owned();
+        // The one object of another group.
+        let is_other = request.uri().path().starts_with("/apis/");
+        let name = if is_other { "other".to_owned() } else { name };
         let asked = request.uri().path().split_once("/configmaps/").map(|(_, name)| name);
         self.with(|state| match state.refuses {
-            Some(code) => refused(code),
+            Some(code) => {
+                state.refused += 1;
+                refused(code)
+            }
+            None if is_other && request.uri().path() != state.serves => refused(404),
             None if asked.is_some() => {
                 state.gets += 1;
                 state.objects.get(asked.unwrap()).map_or_else(|| refused(404), |object| reply(200, object))

@@ -41,6 +41,7 @@ fn assembled(container: Value) -> Result<(Environment, Vec<String>), EnvError> {
         spec: pod.pod.spec.as_ref().unwrap(),
         allocatable: &BTreeMap::from([("cpu".to_owned(), 4000)]),
         objects: &objects(),
+        files: &file::Files::new(),
         services: &services,
     };
     assemble(&container, sources)

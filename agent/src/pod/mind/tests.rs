@@ -69,3 +69,37 @@ fn an_absence_is_proven_by_two_looks_begun_after_the_end_and_not_by_time() {
     }
     assert!(!mind.wants_looks());
 }
+
+#[test]
+fn a_word_on_an_object_brings_the_next_try_forward_and_none_is_lost() {
+    let wanting = || Failure::of_objects("ContainerCreating", "configmap \"x\" not found".to_owned());
+    let fail = |mind: &mut Mind, failure: Failure| {
+        mind.settle(&Step::SetUpVolumes, &Err(failure), 1, &Pace::default(), &at(0));
+    };
+    let left = |mind: &Mind, now: u64| mind.retries(&at(now))[&Key::Volumes].left;
+    let (soon, long) = (AFTER_WORD, Duration::from_secs(5));
+    let mut mind = Mind::default();
+    (0..9).for_each(|_| fail(&mut mind, wanting()));
+    mind.hear(0);
+    assert!(left(&mind, 0) > long, "no word, no try");
+    mind.hear(1);
+    assert_eq!(left(&mind, 0), soon);
+    assert_eq!(left(&mind, 1), Duration::ZERO);
+    // A try that fails again waits as long as ever: the word was used.
+    mind.hear(1);
+    fail(&mut mind, wanting());
+    assert!(left(&mind, 0) > long);
+    // It came while a try was under way, which may have read before it.
+    mind.begin(&Step::SetUpVolumes);
+    mind.hear(2);
+    fail(&mut mind, wanting());
+    assert_eq!(left(&mind, 0), soon);
+    mind.begin(&Step::SetUpVolumes);
+    fail(&mut mind, wanting());
+    assert!(left(&mind, 0) > long);
+    // What failed for another reason is not concerned.
+    fail(&mut mind, refused());
+    let before = left(&mind, 0);
+    mind.hear(3);
+    assert_eq!(left(&mind, 0), before);
+}

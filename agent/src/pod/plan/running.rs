@@ -14,7 +14,7 @@ use crate::journal::history::{Terminal, What};
 use crate::pod::go_duration::go_duration;
 use crate::pod::plan::containers::{Policy, Verdict, verdicts};
 use crate::pod::plan::terminating::{MIN_GRACE, normal_grace};
-use crate::pod::plan::{Image, Input, Plan, Rest, VolumesState, Wait, offer};
+use crate::pod::plan::{Image, Input, Plan, Rest, VolumesState, Wait, held_up, offer};
 use crate::pod::step::{Key, Step};
 use crate::source::desired::DesiredPod;
 use crate::volume::plan::has_volumes;
@@ -263,12 +263,18 @@ fn image_for<'a>(input: &Input<'a>, name: &str, attempt: u32) -> Option<&'a str>
     }
 }
 
-/// Images are fetched for all containers at once, and beside the making of the sandbox.
+/// Images are fetched for all containers at once, and beside the making of the sandbox. A start that failed has its
+/// image looked for anew, since it may be gone: as part of its next try, and so not before its time.
 fn fetch_images(input: &Input<'_>, verdicts: &[(&Spec, Verdict)], plan: &mut Plan) {
     for (spec, verdict) in verdicts {
         let Some(attempt) = wanted_attempt(verdict) else { continue };
-        if image_for(input, &spec.name, attempt).is_none() {
-            offer(input, plan, Step::EnsureImage { name: spec.name.clone(), attempt });
+        if image_for(input, &spec.name, attempt).is_some() {
+            continue;
+        }
+        let (start, name) = (Key::Start(spec.name.clone()), spec.name.clone());
+        match held_up(input, &start, &format_args!("start container {name} (attempt {attempt})")) {
+            Some(wait) => plan.add(wait),
+            None => offer(input, plan, Step::EnsureImage { name, attempt }),
         }
     }
 }
@@ -284,6 +290,10 @@ fn set_up_volumes(input: &Input<'_>, pod: &DesiredPod, plan: &mut Plan) {
     if lacks_volumes(input, pod) {
         offer(input, plan, Step::SetUpVolumes);
     }
+}
+
+fn has_failed(input: &Input<'_>, name: &str) -> bool {
+    [Key::Image(name.to_owned()), Key::Start(name.to_owned())].iter().any(|key| input.retry.contains_key(key))
 }
 
 /// Containers start one after the other in the order of the spec; one whose image or creation failed
@@ -306,7 +316,7 @@ fn start_next(input: &Input<'_>, sandbox: &SandboxSeen, verdicts: &[(&Spec, Verd
                     sandbox_attempt: sandbox.record.attempt,
                     image_ref: image_ref.to_owned(),
                 },
-                None if input.retry.contains_key(&Key::Image(spec.name.clone())) => continue,
+                None if has_failed(input, &spec.name) => continue,
                 None => return,
             },
             _ => continue,

@@ -52,7 +52,8 @@ pub fn known_reason(subject: &Subject<'_>, name: &str) -> Option<Waiting> {
         let message = format!("{}: {}", held.field, held.reason);
         return Some(Waiting { reason: "Held".to_owned(), message });
     }
-    for key in [Key::Start(name.to_owned()), Key::Image(name.to_owned()), Key::Sandbox, Key::Volumes] {
+    // An image that is not there although a start failed before is the later failure: it was looked for anew.
+    for key in [Key::Image(name.to_owned()), Key::Start(name.to_owned()), Key::Sandbox, Key::Volumes] {
         if let Some(retry) = face.retries.get(&key) {
             let reason = if matches!(key, Key::Sandbox | Key::Volumes) {
                 "ContainerCreating".to_owned()

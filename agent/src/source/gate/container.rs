@@ -19,9 +19,7 @@ pub(super) fn container(at: &str, container: &Container, holds: &mut Holds) {
         termination_message_path: _, termination_message_policy: _, tty: _, volume_devices,
         volume_mounts, working_dir: _,
     } = container;
-    for (index, variable) in env.iter().flatten().enumerate() {
-        environment(&format!("{at}.env[{index}]"), variable, holds);
-    }
+    env.iter().flatten().for_each(environment);
     for source in env_from.iter().flatten() {
         // All of it is built; taken apart so that a new field is noticed.
         let EnvFromSource { config_map_ref: _, prefix: _, secret_ref: _ } = source;
@@ -48,17 +46,19 @@ pub(super) fn container(at: &str, container: &Container, holds: &mut Holds) {
     volume_mounts.iter().flatten().for_each(volume::mount);
 }
 
-fn environment(at: &str, variable: &EnvVar, holds: &mut Holds) {
+/// All of a variable is built; taken apart so that a new source is noticed.
+fn environment(variable: &EnvVar) {
     let EnvVar { name: _, value: _, value_from } = variable;
-    let Some(from) = value_from else { return };
-    let EnvVarSource {
+    let Some(EnvVarSource {
         config_map_key_ref: _,
         field_ref: _,
-        file_key_ref,
+        file_key_ref: _,
         resource_field_ref: _,
         secret_key_ref: _,
-    } = from;
-    holds.hold_if(file_key_ref.is_some(), at, "valueFrom.fileKeyRef");
+    }) = value_from
+    else {
+        return;
+    };
 }
 
 pub(super) fn requirements(at: &str, resources: &ResourceRequirements, holds: &mut Holds) {

@@ -30,7 +30,8 @@ pub(super) fn volume(index: usize, volume: &Volume, holds: &mut Holds) {
         downward(&at, items.as_deref(), holds);
     } else if let Some(source) = &volume.empty_dir {
         let EmptyDirVolumeSource { medium, size_limit: _ } = source;
-        let other = !matches!(medium.as_deref(), None | Some("" | "Memory"));
+        let other =
+            medium.as_deref().is_some_and(|medium| !matches!(medium, "" | "Memory") && !is_huge(medium));
         holds.hold_if(other, &at, "medium");
     } else if let Some(source) = &volume.host_path {
         let HostPathVolumeSource { path: _, type_: _ } = source;
@@ -39,6 +40,10 @@ pub(super) fn volume(index: usize, volume: &Volume, holds: &mut Holds) {
     } else {
         holds.hold(at);
     }
+}
+
+fn is_huge(medium: &str) -> bool {
+    medium == "HugePages" || medium.starts_with("HugePages-")
 }
 
 fn items(items: Option<&[KeyToPath]>) {
@@ -58,10 +63,11 @@ fn projected(at: &str, source: &ProjectedVolumeSource, holds: &mut Holds) {
             service_account_token,
         } = projection;
         if let Some(bundle) = cluster_trust_bundle {
-            let ClusterTrustBundleProjection { label_selector, name: _, optional: _, path: _, signer_name } =
+            let ClusterTrustBundleProjection { label_selector: _, name, optional: _, path: _, signer_name } =
                 bundle;
-            let chosen = signer_name.is_some() || label_selector.is_some();
-            holds.hold_if(chosen, &at, "clusterTrustBundle.signerName");
+            // One of the two; an API server admits nothing else.
+            let chosen = name.is_some() != signer_name.is_some();
+            holds.hold_if(!chosen, &at, "clusterTrustBundle");
         }
         holds.hold_if(pod_certificate.is_some(), &at, "podCertificate");
         if let Some(SecretProjection { items: keys, name: _, optional: _ }) = secret {

@@ -1,9 +1,11 @@
 //! What may be wrong with the environment of a container.
 
 use k8s_openapi::api::core::v1::{
-    Container, EnvFromSource, EnvVar, EnvVarSource, ObjectFieldSelector, ResourceFieldSelector,
+    Container, EnvFromSource, EnvVar, EnvVarSource, FileKeySelector, ObjectFieldSelector,
+    ResourceFieldSelector,
 };
 
+use super::volumes::inner_path;
 use super::{Faults, names};
 use crate::quantity::Quantity;
 
@@ -58,6 +60,9 @@ fn value_from(at: &str, from: &EnvVarSource, faults: &mut Faults) {
     if let Some(selector) = &from.resource_field_ref {
         resource(&format!("{at}.resourceFieldRef"), selector, faults);
     }
+    if let Some(selector) = &from.file_key_ref {
+        file(&format!("{at}.fileKeyRef"), selector, faults);
+    }
     let map = from.config_map_key_ref.as_ref();
     let secret = from.secret_key_ref.as_ref();
     let keys = [
@@ -68,6 +73,15 @@ fn value_from(at: &str, from: &EnvVarSource, faults: &mut Faults) {
         faults.check(format!("{at}.{kind}.name"), object(name));
         faults.check(format!("{at}.{kind}.key"), names::key(key));
     }
+}
+
+/// Whether the volume is one that may be read from is seen when it is.
+fn file(at: &str, selector: &FileKeySelector, faults: &mut Faults) {
+    let FileKeySelector { key, optional: _, path, volume_name } = selector;
+    faults.check(format!("{at}.volumeName"), names::label(volume_name));
+    faults.add_if(path.is_empty(), format!("{at}.path"), "is missing");
+    faults.check(format!("{at}.path"), inner_path(path));
+    faults.check(format!("{at}.key"), names::variable(key));
 }
 
 fn field(at: &str, selector: &ObjectFieldSelector, faults: &mut Faults) {

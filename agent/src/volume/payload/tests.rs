@@ -3,6 +3,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::objects::Bundle;
 use crate::source::desired::Origin;
 use crate::volume::plan::tests::{admitted, pod_with, rendered};
 
@@ -147,16 +148,34 @@ fn only_what_is_optional_may_be_missing() {
 
 #[test]
 fn certificates_that_the_cluster_vouches_for() {
-    let volume = |optional: bool| {
-        let bundle = json!({ "name": "b", "path": "ca.pem", "optional": optional });
-        rendered(json!({ "name": "v", "projected": { "sources": [{ "clusterTrustBundle": bundle }] } }))
+    let volume = |mut chosen: Value, optional: bool| {
+        chosen["path"] = json!("ca.pem");
+        chosen["optional"] = json!(optional);
+        rendered(json!({ "name": "v", "projected": { "sources": [{ "clusterTrustBundle": chosen }] } }))
     };
-    let bundles = [("b".to_owned(), Ok(Some("PEM".into())))].into();
-    let gathered = Gathered { bundles, ..Gathered::default() };
-    assert_eq!(built(&volume(false), &gathered).unwrap(), [file("ca.pem", 0o644, "PEM")]);
-    assert_eq!(built(&volume(true), &Gathered::default()), Ok(Vec::new()));
-    let error = built(&volume(false), &Gathered::default()).unwrap_err();
-    assert_eq!(error, ["clustertrustbundle \"b\" not found"]);
+    let named = || json!({ "name": "b" });
+    let signed = || json!({ "signerName": "x/s", "labelSelector": {} });
+    let pem = "-----BEGIN CERTIFICATE-----\nQg==\n-----END CERTIFICATE-----\n";
+    let bundle = Bundle { signer: "x/s".into(), labels: BTreeMap::new(), text: pem.into() };
+    let with = |bundles: Result<Bundles, String>| Gathered {
+        bundles: Some(bundles.map(Arc::new)),
+        ..Gathered::default()
+    };
+    let there = with(Ok([("b".to_owned(), bundle)].into()));
+    let absent = with(Ok(Bundles::new()));
+    for chosen in [named(), signed()] {
+        let (must, may) = (volume(chosen.clone(), false), volume(chosen, true));
+        assert_eq!(built(&must, &there).unwrap(), [file("ca.pem", 0o644, pem)]);
+        // The file is there whatever comes of it.
+        assert_eq!(built(&may, &absent).unwrap(), [file("ca.pem", 0o644, "")]);
+        let away = with(Err("away".to_owned()));
+        assert!(built(&may, &away).is_err(), "optional is what is not there, not what is not known");
+        assert_eq!(must.certain_files().count(), 1);
+        assert_eq!(may.certain_files().count(), 1);
+    }
+    let error = |chosen: Value| built(&volume(chosen, false), &absent).unwrap_err().remove(0);
+    assert_eq!(error(named()), "clustertrustbundle \"b\" not found");
+    assert!(error(signed()).starts_with("combination of signerName and labelSelector matched zero"));
 }
 
 #[test]

@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::{
     KeyToPath, ProjectedVolumeSource, ResourceFieldSelector, SecretProjection, SecretVolumeSource,
     ServiceAccountTokenProjection, VolumeProjection,
 };
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 use super::{Rendered, mode_bits};
 use crate::objects::{self, Reference};
@@ -82,15 +83,29 @@ pub enum Shown {
     Resource(ResourceFieldSelector),
 }
 
-/// One ClusterTrustBundle, by name.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Certificates of ClusterTrustBundles in one file.
+#[derive(Debug, Clone, PartialEq)]
 pub struct TrustSource {
-    /// Name.
-    pub name: String,
-    /// It does not need to exist.
+    /// Which bundles.
+    pub chosen: Chosen,
+    /// There may be none of them.
     pub optional: bool,
     /// File.
     pub path: PathBuf,
+}
+
+/// Which ClusterTrustBundles.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Chosen {
+    /// The one of this name.
+    Name(String),
+    /// All of a signer.
+    Signer {
+        /// The signer.
+        name: String,
+        /// Of these labels. Without it there are none, and an empty one takes all, as in all of the API.
+        labels: Option<LabelSelector>,
+    },
 }
 
 /// All sources of a projected volume; none if one is not built. A projection names one kind; should it name several,
@@ -175,11 +190,16 @@ fn of_token(source: &ServiceAccountTokenProjection) -> TokenSource {
     }
 }
 
-/// None for bundles that are chosen by their signer.
+/// None for what names neither a bundle nor a signer, or both.
 fn of_bundle(source: &ClusterTrustBundleProjection) -> Option<Source> {
-    let ClusterTrustBundleProjection { label_selector: _, name, optional, path, signer_name } = source;
-    let name = name.clone().filter(|name| !name.is_empty() && signer_name.is_none())?;
-    Some(Source::Trust(TrustSource { name, optional: optional.unwrap_or(false), path: path.into() }))
+    let ClusterTrustBundleProjection { label_selector, name, optional, path, signer_name } = source;
+    let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+    let chosen = match (given(name), given(signer_name)) {
+        (Some(name), None) => Chosen::Name(name),
+        (None, Some(name)) => Chosen::Signer { name, labels: label_selector.clone() },
+        (None, None) | (Some(_), Some(_)) => return None,
+    };
+    Some(Source::Trust(TrustSource { chosen, optional: optional.unwrap_or(false), path: path.into() }))
 }
 
 impl ObjectSource {
@@ -207,12 +227,10 @@ impl Rendered {
         })
     }
 
-    /// Bundles of certificates.
-    pub fn bundles(&self) -> impl Iterator<Item = &TrustSource> {
-        self.sources.iter().filter_map(|source| match source {
-            Source::Trust(bundle) => Some(bundle),
-            Source::Token(_) | Source::Field(_) | Source::Object(_) => None,
-        })
+    /// Whether it shows bundles of certificates.
+    #[must_use]
+    pub fn shows_bundles(&self) -> bool {
+        self.sources.iter().any(|source| matches!(source, Source::Trust(_)))
     }
 
     /// Whether it shows what may change in the pod while it runs: its labels and annotations.
@@ -232,7 +250,6 @@ impl Rendered {
             match source {
                 Source::Token(token) => vec![&token.path],
                 Source::Field(field) => vec![&field.path],
-                Source::Trust(bundle) if bundle.optional => Vec::new(),
                 Source::Trust(bundle) => vec![&bundle.path],
                 Source::Object(object) if object.optional => Vec::new(),
                 Source::Object(object) => object.items.iter().map(|item| &item.path).collect(),

@@ -57,7 +57,10 @@ fn directories_and_paths_of_the_host() {
     assert_eq!(kind(json!({ "emptyDir": { "sizeLimit": "1Mi" } })), empty(Medium::Disk, Some(1 << 20)));
     let memory = json!({ "emptyDir": { "medium": "Memory", "sizeLimit": "0" } });
     assert_eq!(kind(memory), empty(Medium::Memory, None));
-    assert_eq!(kind(json!({ "emptyDir": { "medium": "HugePages" } })), None);
+    let huge = json!({ "emptyDir": { "medium": "HugePages-2Mi" } });
+    assert_eq!(kind(huge), empty(Medium::HugePages(Some(2 << 20)), None));
+    assert_eq!(kind(json!({ "emptyDir": { "medium": "HugePages" } })), empty(Medium::HugePages(None), None));
+    assert_eq!(kind(json!({ "emptyDir": { "medium": "Floppy" } })), None);
     let host = |expected| Some(Kind::HostPath(HostPath { path: "/x".into(), expected }));
     assert_eq!(kind(json!({ "hostPath": { "path": "/x" } })), host(Expected::Anything));
     let made = json!({ "hostPath": { "path": "/x", "type": "FileOrCreate" } });
@@ -82,7 +85,7 @@ fn each_kind_of_files_has_its_place_and_medium() {
 
 #[test]
 fn what_is_not_built_is_named() {
-    let bundle = json!({ "signerName": "s", "path": "p" });
+    let bundle = json!({ "path": "p" });
     for other in [
         json!({ "name": "v", "nfs": { "path": "/", "server": "s" } }),
         json!({ "name": "v", "gitRepo": { "repository": "r" } }),

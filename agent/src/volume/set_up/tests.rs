@@ -404,4 +404,5 @@ async fn a32_a_token_is_in_memory_only_and_never_shown() {
     assert!(!found && !format!("{volumes:?}").contains(&token));
 }
 
+mod huge_pages;
 mod kinds;

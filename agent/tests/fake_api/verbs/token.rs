@@ -26,6 +26,13 @@ pub fn create(state: &mut State, target: &Target, mut body: Value) -> Result<Rep
     let mut account = target.clone();
     account.sub = None;
     let account = held(state, &account)?;
+    let (asked, held) = (text(&body, "/metadata/uid"), text(&account, "/metadata/uid"));
+    if !asked.is_empty() && asked != held {
+        let cause = format!(
+            "the UID in the token request ({asked}) does not match the UID of the service account ({held})"
+        );
+        return Err(Failure::delete_conflict(Kind::named("serviceaccounts"), target.name(), &cause));
+    }
     let mut lifetime = number(&body, "/spec/expirationSeconds").unwrap_or(DEFAULT);
     if lifetime < LEAST {
         let text =

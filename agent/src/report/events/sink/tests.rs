@@ -184,7 +184,7 @@ async fn what_goes_well_is_told_after_the_starts_and_a_warning_at_once() {
     // Not for ever, and not beyond the end of the agent.
     run.starts.send(true).unwrap();
     run.tell("ns/web", "Started", "Container started");
-    tokio::time::sleep(Duration::from_secs(11)).await;
+    tokio::time::sleep(Duration::from_secs(31)).await;
     assert_eq!(run.find("Started").len(), 1);
     run.tell("ns/web", "Killing", "Stopping container c");
     tokio::time::sleep(Duration::from_millis(200)).await;
