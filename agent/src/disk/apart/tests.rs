@@ -1,5 +1,6 @@
 use std::fs::{self, File};
 use std::os::fd::AsRawFd;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
@@ -206,25 +207,39 @@ fn b78_many_mounts_that_hang_at_once_leave_threads_to_others() {
         .unwrap();
     runtime.block_on(async {
         let _counted = COUNTED.lock().await;
-        let ground = ground();
+        let root = tempfile::tempdir().unwrap();
+        let started = Arc::new(AtomicUsize::new(0));
+        let ours = Apart::with_deadline(Arc::new(RealDisk), root.path().to_owned(), SHORT * 2);
         let (end, wait) = std::sync::mpsc::channel::<()>();
         let wait = Arc::new(Mutex::new(wait));
         let hang = |number: usize| {
-            let (apart, wait) = (ground.apart.clone(), Arc::clone(&wait));
+            let (apart, wait, started) = (ours.clone(), Arc::clone(&wait), Arc::clone(&started));
             async move {
-                let work = move |_: &dyn Disk| wait.lock().unwrap().recv().is_ok();
+                let work = move |_: &dyn Disk| {
+                    started.fetch_add(1, Ordering::SeqCst);
+                    wait.lock().unwrap().recv().is_ok()
+                };
                 apart.alone(Path::new(&format!("/m{number}")), work).await
             }
         };
         let all = futures::future::join_all((0..MAX_WAITS * 2).map(hang));
         let other = async {
             // Behind all of them.
-            tokio::task::yield_now().await;
+            let began = Instant::now();
+            loop {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                let started = started.load(Ordering::SeqCst);
+                if started >= MAX_WAITS {
+                    break;
+                }
+                assert!(began.elapsed() < SHORT, "{started} only have started");
+            }
             let began = Instant::now();
             spawn_blocking(|| ()).await.unwrap();
             began.elapsed()
         };
         let (told, waited) = tokio::join!(all, other);
+        // Had they taken every thread, it would have waited for the first of them to be given up.
         assert!(waited < SHORT, "another piece of work waited {waited:?}");
         assert!(told.iter().all(Result::is_err), "{told:?}");
         drop(end);
