@@ -19,6 +19,7 @@ use crate::source::desired::DesiredPod;
 pub mod containers;
 pub mod notice;
 pub mod running;
+mod surplus;
 pub mod terminating;
 
 /// What the sources want of the pod.

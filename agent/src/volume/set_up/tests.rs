@@ -3,13 +3,11 @@
 use std::convert::Infallible;
 use std::path::PathBuf;
 
-use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full};
 use jiff::Timestamp;
-use kube::client::Body;
 use serde_json::{Value, json};
 use tokio::sync::watch;
+
+use server::Server;
 
 use super::*;
 use crate::disk::MemoryDisk;
@@ -18,123 +16,8 @@ use crate::pod::admit::Place;
 use crate::source::desired::Origin;
 use crate::volume::atomic_writer::current;
 use crate::volume::plan::tests::{admitted, pod_with};
-use crate::volume::token::tests::jwt;
 
 const START: i64 = 1_772_359_200;
-
-/// What the API server holds and how it behaves.
-#[derive(Debug, Default)]
-struct Server {
-    state: Mutex<State>,
-}
-
-#[derive(Debug)]
-struct State {
-    ca: Option<&'static str>,
-    /// Answers of the token call: refused with this message.
-    refused: Option<&'static str>,
-    hangs: bool,
-    /// So many further requests are forbidden.
-    forbidden: usize,
-    /// For so many further tokens the pod is not there yet.
-    pod_unknown: usize,
-    requests: Vec<(String, Value)>,
-    tokens: usize,
-    /// Further objects, by path.
-    objects: BTreeMap<&'static str, Value>,
-}
-
-impl Default for State {
-    fn default() -> Self {
-        let (requests, objects) = (Vec::new(), BTreeMap::new());
-        Self {
-            ca: Some("CA"),
-            refused: None,
-            hangs: false,
-            forbidden: 0,
-            pod_unknown: 0,
-            requests,
-            tokens: 0,
-            objects,
-        }
-    }
-}
-
-impl Server {
-    fn set(&self, change: impl FnOnce(&mut State)) {
-        change(&mut self.state.lock().unwrap());
-    }
-
-    fn tokens(&self) -> usize {
-        self.state.lock().unwrap().tokens
-    }
-
-    fn calls(&self) -> usize {
-        self.state.lock().unwrap().requests.len()
-    }
-
-    async fn answer(&self, clock: &Clock, request: Request<Body>) -> Response<Full<Bytes>> {
-        let (parts, body) = request.into_parts();
-        let body = body.collect().await.unwrap().to_bytes();
-        let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
-        let path = parts.uri.path().to_owned();
-        let hangs = {
-            let mut state = self.state.lock().unwrap();
-            state.requests.push((path.clone(), body.clone()));
-            state.hangs
-        };
-        if hangs {
-            std::future::pending::<()>().await;
-        }
-        let mut state = self.state.lock().unwrap();
-        if let Some(left) = state.forbidden.checked_sub(1) {
-            state.forbidden = left;
-            return refused(403, "Forbidden", "no relationship found between node 'n' and this object");
-        }
-        match (parts.method, path.as_str()) {
-            (Method::GET, "/api/v1/namespaces/ns/configmaps/kube-root-ca.crt") => match state.ca {
-                Some(ca) => ok(&json!({ "metadata": {}, "data": { "ca.crt": ca } })),
-                None => refused(404, "NotFound", "configmaps \"kube-root-ca.crt\" not found"),
-            },
-            (Method::POST, "/api/v1/namespaces/ns/serviceaccounts/default/token") => match state.refused {
-                Some(why) => refused(500, "InternalError", why),
-                None if state.pod_unknown > 0 => {
-                    state.pod_unknown -= 1;
-                    let details = json!({ "name": "web", "kind": "pods" });
-                    refused_with(404, "NotFound", "pods \"web\" not found", &details)
-                }
-                None => {
-                    state.tokens += 1;
-                    let now = clock.now().wall.as_second();
-                    let token = String::from_utf8(jwt(now, now + 3607).bytes().to_vec()).unwrap();
-                    ok(&json!({ "metadata": {}, "spec": { "audiences": [], "expirationSeconds": 3607 },
-                        "status": { "token": format!("{token}-{}", state.tokens), "expirationTimestamp": null } }))
-                }
-            },
-            (Method::GET, path) if path.contains("/ns/secrets/") || path.contains("/ns/configmaps/") => {
-                let found = state.objects.get(path);
-                found.map_or_else(|| refused(404, "NotFound", "not found"), ok)
-            }
-            (method, path) => refused(403, "Forbidden", &format!("{method} {path}")),
-        }
-    }
-}
-
-fn ok(value: &Value) -> Response<Full<Bytes>> {
-    Response::new(Full::new(value.to_string().into()))
-}
-
-fn refused(code: u16, reason: &str, message: &str) -> Response<Full<Bytes>> {
-    refused_with(code, reason, message, &json!({}))
-}
-
-fn refused_with(code: u16, reason: &str, message: &str, details: &Value) -> Response<Full<Bytes>> {
-    let status = json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "metadata": {},
-        "reason": reason, "message": message, "code": code, "details": details });
-    let mut response = ok(&status);
-    *response.status_mut() = StatusCode::from_u16(code).unwrap();
-    response
-}
 
 struct Ground {
     server: Arc<Server>,
@@ -406,3 +289,4 @@ async fn a32_a_token_is_in_memory_only_and_never_shown() {
 
 mod huge_pages;
 mod kinds;
+mod server;
