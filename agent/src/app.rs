@@ -46,9 +46,10 @@ use crate::supervise::Supervisor;
 use crate::volume::{Allocatable, Volumes, changes};
 
 /// Creates that count at a time for each CPU: the runtime's throughput on two of them is reached at four
-/// (`RunPodSandbox` with CNI: 12.4 pods a second at two at once, 15.1 at four, 15.3 at eight). One for each is where a
-/// burst begins.
+/// (`RunPodSandbox` with CNI: 12.4 pods a second at two at once, 15.1 at four, 15.3 at eight).
 const CREATES_PER_CPU: usize = 2;
+/// The share of it with which a burst begins.
+const CREATES_AT_FIRST: usize = 4;
 /// Bounds of it. What holds up the runtime on large machines are locks, not CPUs.
 const CREATES: std::ops::RangeInclusive<usize> = 4..=16;
 /// Teardowns that count at a time; their throughput is reached at four and they must never wait for creates.
@@ -109,7 +110,7 @@ pub struct Parts {
 
 fn creates(cpus: usize) -> Slots {
     let width = cpus.saturating_mul(CREATES_PER_CPU).clamp(*CREATES.start(), *CREATES.end());
-    Slots::growing(width / CREATES_PER_CPU, width, CREATES_IN_FLIGHT, LENT_FOR)
+    Slots::growing(width / CREATES_AT_FIRST, width, CREATES_IN_FLIGHT, LENT_FOR)
 }
 
 /// Starts every loop that works on pods. The source of `desired` is the caller's.

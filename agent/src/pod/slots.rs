@@ -14,8 +14,6 @@ use tokio::sync::{oneshot, watch};
 pub const LENT_FOR: Duration = Duration::from_secs(2);
 /// A call of this length says that the runtime is not quick, and that to wait for it brings nothing.
 const QUICK: Duration = Duration::from_millis(500);
-/// Calls after which one more may count: a pod's sandbox and its first container.
-const GROWTH: usize = 2;
 
 /// Who goes first when slots are scarce: smaller values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,8 +37,8 @@ pub struct Slots {
 struct Pool {
     /// How many calls count at a time.
     width: usize,
-    /// How many do right after there were none. All that begin together end together; with fewer, the first of many
-    /// pods is there early, and the runtime's throughput does not suffer yet.
+    /// How many do right after there were none; one more with each that ends. All that begin together end together; so
+    /// the first of many pods is there early, and the runtime's throughput does not suffer for long.
     narrow: usize,
     /// How many calls may be under way, counting or not.
     in_flight: usize,
@@ -182,7 +180,7 @@ impl Pool {
     }
 
     fn width(&self, ended: usize) -> usize {
-        self.narrow.saturating_add(ended / GROWTH).min(self.width)
+        self.narrow.saturating_add(ended).min(self.width)
     }
 
     fn hand_out(self: &Arc<Self>) {
@@ -286,9 +284,9 @@ mod tests {
                 tokio::time::sleep(Duration::from_millis(takes)).await;
             })
         };
-        // Two at 0, two at 100 and for one that ended in the same moment a third: the width grows by two ends.
+        // Two ends make room for four.
         futures::future::join_all((0..8).map(|pod| call(pod, 100))).await;
-        assert_eq!(*begun.lock().unwrap(), [0, 0, 100, 100, 100, 200, 200, 200]);
+        assert_eq!(*begun.lock().unwrap(), [0, 0, 100, 100, 100, 100, 200, 200]);
         begun.lock().unwrap().clear();
         // It was idle, so it is narrow again, but for no longer than a quick call takes.
         let start_of_second = start.elapsed().as_millis();

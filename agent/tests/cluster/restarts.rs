@@ -11,7 +11,7 @@ use crate::witness::Witness;
 /// Ready pods, and the same with `PINNACE_TEST_ALL=1`.
 const PODS: (usize, usize) = (20, 50);
 /// Kills, and the same with `PINNACE_TEST_ALL=1`.
-const KILLS: (usize, usize) = (3, 10);
+const KILLS: (usize, usize) = (3, 20);
 
 pub(crate) fn b34_b36_kill_9_and_start_change_nothing_that_others_see(cluster: &ControlPlane) {
     let all = std::env::var_os("PINNACE_TEST_ALL").is_some();
