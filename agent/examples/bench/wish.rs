@@ -37,13 +37,35 @@ pub(crate) fn pod(name: &str, command: &[String]) -> Value {
     })
 }
 
+/// What a pod of the API refers to, beside its service account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refers {
+    ToNothing,
+    /// To a ConfigMap and a Secret of the name [`OBJECT`], in a volume each and in its environment.
+    ToObjects,
+}
+
+/// Name of the ConfigMap and the Secret.
+pub(crate) const OBJECT: &str = "bench";
+
 /// The same for the API, bound to its node; admission adds the service account's volume.
-pub(crate) fn api_pod(name: &str, node: &str) -> Value {
+pub(crate) fn api_pod(name: &str, node: &str, refers: Refers) -> Value {
     let mut pod = pod(name, &command(&mark(name)));
     if let Some(spec) = pod.get_mut("spec").and_then(Value::as_object_mut) {
         spec.remove("automountServiceAccountToken");
         spec.insert("nodeName".to_owned(), json!(node));
         spec.insert("terminationGracePeriodSeconds".to_owned(), json!(30));
+        if refers == Refers::ToObjects {
+            let volumes = json!([{ "name": "map", "configMap": { "name": OBJECT } },
+                { "name": "secret", "secret": { "secretName": OBJECT } }]);
+            spec.insert("volumes".to_owned(), volumes);
+        }
+    }
+    if let (Refers::ToObjects, Some(container)) = (refers, pod.pointer_mut("/spec/containers/0")) {
+        container["volumeMounts"] =
+            json!([{ "name": "map", "mountPath": "/map" }, { "name": "secret", "mountPath": "/secret" }]);
+        container["envFrom"] =
+            json!([{ "configMapRef": { "name": OBJECT } }, { "secretRef": { "name": OBJECT } }]);
     }
     pod
 }

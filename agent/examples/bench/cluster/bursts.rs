@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use super::{Session, audit};
 use crate::machine::{cpu_of, own_cpu};
 use crate::report::{Samples, ms};
+use crate::wish::Refers;
 
 /// One pod's life.
 struct Turn {
@@ -19,28 +20,38 @@ struct Turn {
 impl Session<'_> {
     /// The first pod reads the runtime's binaries from disk; it counts for nothing.
     pub(super) async fn warm_up(&mut self) -> Result<()> {
-        self.turn("warm").await.map(|_| ())
+        self.turn("warm", Refers::ToNothing).await.map(|_| ())
     }
 
     pub(super) async fn sequential(&mut self) -> Result<()> {
-        let (mut starts, mut own, mut ends) = (Samples::default(), Samples::default(), Samples::default());
-        for turn in 0..self.setting.turns {
-            let turn = self.turn(&format!("turn{turn}")).await?;
-            starts.add(turn.start);
-            own.add(turn.start.saturating_sub(turn.in_runtime));
-            ends.add(turn.end);
-        }
+        let (starts, own, ends) = self.turns("turn", Refers::ToNothing).await?;
         self.add("one by one: create -> Ready, p50", "ms", ms(starts.p50()));
         self.add("one by one: create -> Ready, max", "ms", ms(starts.at(1.0)));
         self.add("one by one: create -> Ready, outside the runtime, p50", "ms", ms(own.p50()));
         self.add("one by one: create -> Ready, outside the runtime, max", "ms", ms(own.at(1.0)));
         self.add("one by one: delete -> gone, p50", "ms", ms(ends.p50()));
+        self.make_objects().await?;
+        let (starts, own, _) = self.turns("rich", Refers::ToObjects).await?;
+        self.add("one by one, with ConfigMap and Secret: create -> Ready, p50", "ms", ms(starts.p50()));
+        self.add("one by one, with them: outside the runtime, p50", "ms", ms(own.p50()));
         Ok(())
     }
 
-    async fn turn(&self, name: &str) -> Result<Turn> {
+    /// Times of starts, of what of them was outside the runtime, and of ends.
+    async fn turns(&self, name: &str, refers: Refers) -> Result<(Samples, Samples, Samples)> {
+        let (mut starts, mut own, mut ends) = (Samples::default(), Samples::default(), Samples::default());
+        for turn in 0..self.setting.turns {
+            let turn = self.turn(&format!("{name}{turn}"), refers).await?;
+            starts.add(turn.start);
+            own.add(turn.start.saturating_sub(turn.in_runtime));
+            ends.add(turn.end);
+        }
+        Ok((starts, own, ends))
+    }
+
+    async fn turn(&self, name: &str, refers: Refers) -> Result<Turn> {
         let names = [self.subject.pod_name(name)];
-        let posted = self.post(&names).await?;
+        let posted = self.post(&names, refers).await?;
         self.witness.until_all("a Ready pod", &names, |seen| seen.ready.is_some()).await?;
         let start = self.times(&names, &posted, |seen| seen.ready).p50();
         let began = posted.first().copied().context("no pod was posted")?;
@@ -71,7 +82,7 @@ impl Session<'_> {
         let names: Vec<_> = (0..pods).map(|at| self.subject.pod_name(&format!("b{pods}-{at}"))).collect();
         let (log, pid) = (audit::end(&self.setting.audit)?, self.subject.pid()?);
         let (cpu, others) = (cpu_of(pid)?, self.others()?);
-        let posted = self.post(&names).await?;
+        let posted = self.post(&names, Refers::ToNothing).await?;
         self.witness.until_all("Ready pods", &names, |seen| seen.ready.is_some()).await?;
         if !is_counted {
             return Ok(());

@@ -4,12 +4,13 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use futures::{StreamExt, TryStreamExt};
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod, Secret};
 use kube::Api;
 use kube::api::{DeleteParams, PostParams};
+use serde_json::json;
 
 use super::Session;
-use crate::wish::api_pod;
+use crate::wish::{OBJECT, Refers, api_pod};
 
 /// Pods are deleted so many at once: none waits for another, and the server is not the subject.
 const AT_ONCE: usize = 8;
@@ -19,11 +20,31 @@ impl Session<'_> {
         Api::namespaced(self.setting.api.clone(), "default")
     }
 
+    /// Makes the ConfigMap and the Secret that pods refer to, if they are not there.
+    pub(super) async fn make_objects(&self) -> Result<()> {
+        let body = |kind: &str| json!({ "kind": kind, "metadata": { "name": OBJECT }, "stringData": { "KEY": "value" } });
+        let secret: Secret = serde_json::from_value(body("Secret"))?;
+        let map = json!({ "metadata": { "name": OBJECT }, "data": { "NAME": "value" } });
+        let map: ConfigMap = serde_json::from_value(map)?;
+        let (api, how) = (&self.setting.api, PostParams::default());
+        let made = [
+            Api::default_namespaced(api.clone()).create(&how, &map).await.map(drop),
+            Api::default_namespaced(api.clone()).create(&how, &secret).await.map(drop),
+        ];
+        for made in made {
+            match made {
+                Err(kube::Error::Api(status)) if status.is_already_exists() => {}
+                made => made.context("failed to make what pods refer to")?,
+            }
+        }
+        Ok(())
+    }
+
     /// Posts the pods back to back, as one client does; gives the moment before each.
-    pub(super) async fn post(&self, names: &[String]) -> Result<Vec<Instant>> {
+    pub(super) async fn post(&self, names: &[String], refers: Refers) -> Result<Vec<Instant>> {
         let (api, mut posted) = (self.api(), Vec::new());
         for name in names {
-            let pod: Pod = serde_json::from_value(api_pod(name, &self.subject.node))?;
+            let pod: Pod = serde_json::from_value(api_pod(name, &self.subject.node, refers))?;
             posted.push(Instant::now());
             api.create(&PostParams::default(), &pod).await.context("failed to post a pod")?;
         }

@@ -74,6 +74,7 @@ impl Table {
         }
         let limits = [
             ("one by one: create -> Ready, outside the runtime, p50".to_owned(), "ms", 25.0),
+            ("one by one, with them: outside the runtime, p50".to_owned(), "ms", 25.0),
             (format!("burst of {largest}: create -> Ready, first"), "ms", 500.0),
             (format!("burst of {largest}: own CPU per pod"), "ms", 3.0),
             ("exit -> terminated in the API, p50".to_owned(), "ms", 60.0),
